@@ -1,0 +1,124 @@
+"""Start or join the cluster: the one place that does, and that settles how Ray behaves.
+
+Import modules that use Ray only inside `with connect(...)`: Ray reads several of its settings while
+it is imported.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiplat.cluster.scale import ClusterConfig
+from aiplat.errors import ClusterError
+
+NAMESPACE = "aiplat"
+
+# docs/decisions/0002 has the measurements behind these.
+_SETTINGS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """The cluster this process is connected to."""
+
+    address: str
+    dashboard_url: str
+    started_here: bool
+
+
+@contextmanager
+def connect(config: ClusterConfig) -> Iterator[Session]:
+    """Join the cluster of `cluster.address`, or start one on this machine, and leave it at the end.
+
+    A cluster started here ends with the block; one that was joined is left as it was. Raises
+    ClusterError where the address does not answer.
+    """
+    address = _address(config)
+    _settle_environment()
+    import ray
+
+    try:
+        if address is None:
+            context = ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                num_cpus=config.num_cpus,
+                num_gpus=config.num_gpus,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=config.dashboard_port,
+                logging_level="WARNING",
+            )
+        else:
+            context = ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = address or "a cluster on this machine"
+        raise ClusterError(
+            f"cluster.address={config.address}: cannot use {where}: {error}; "
+            "start one with 'ray start --head', or set cluster.address=local"
+        ) from error
+    try:
+        yield Session(
+            address=address or context.address_info["gcs_address"],
+            dashboard_url=f"http://{context.dashboard_url}" if context.dashboard_url else "",
+            started_here=address is None,
+        )
+    finally:
+        ray.shutdown()
+
+
+def _address(config: ClusterConfig) -> str | None:
+    """What to join; None where a cluster is to be started here."""
+    if config.address == "local":
+        return None
+    if config.address != "auto":
+        return config.address
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given
+    started = _started_cluster()
+    return started if started and _answers(started) else None
+
+
+def _started_cluster() -> str | None:
+    """The address that `ray start` left behind; a killed head leaves it behind, too."""
+    record = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108
+    return record.read_text().strip() if record.exists() else None
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _settle_environment() -> None:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    # Left unset, Ray decides by how it was started and by what an earlier program left in the home
+    # folder; a driver and a head that decided differently cannot talk. The rule of `ray start`
+    # holds for all of ours: a token where one exists, none where not.
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if _has_token() else "disabled")
+    # Workers inherit it from here, and would compile torch anew each time they start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def _has_token() -> bool:
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH", str(Path("~/.ray/auth_token").expanduser()))
+    return Path(path).is_file()

@@ -1,0 +1,162 @@
+"""Files under a storage root, local or remote: URIs, atomic writes, content hashes.
+
+A storage root is a local path or any URI pyarrow can open (`s3://`, `gs://`, ...). What is
+published here is either wholly there or not at all: a local folder is renamed into place, a remote one is
+complete once its marker file, always written last, exists.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from aiplat.errors import AiplatError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI names an object store rather than a file system path."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def absolute(uri: str) -> str:
+    """The same place from every working directory: workers and submitted jobs have their own."""
+    if is_remote(uri):
+        return uri.rstrip("/")
+    return str(Path(uri.removeprefix("file://")).expanduser().resolve())
+
+
+def join(root: str, *parts: str) -> str:
+    """A place below `root`, itself a path or a URI."""
+    return "/".join([root.rstrip("/"), *parts])
+
+
+def opened(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system behind a URI and the path within it."""
+    if not is_remote(uri):
+        return fs.LocalFileSystem(), absolute(uri)
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError) as error:
+        raise AiplatError(f"cannot open storage {uri!r}: {error}") from error
+    return filesystem, path
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there."""
+    filesystem, path = opened(uri)
+    return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole content of a file."""
+    filesystem, path = opened(uri)
+    with filesystem.open_input_stream(path) as stream:
+        return bytes(stream.read())
+
+
+def read_json(uri: str) -> Any:
+    """The value a JSON file holds."""
+    return json.loads(read_bytes(uri))
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write a whole file or nothing: readers never see half of it."""
+    filesystem, path = opened(uri)
+    if is_remote(uri):
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Write a value as JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_bytes(uri, f"{text}\n".encode())
+
+
+def list_folders(uri: str) -> list[str]:
+    """Names of the folders directly below `uri`, sorted; drafts (hidden names) are left out."""
+    filesystem, path = opened(uri)
+    selector = fs.FileSelector(path, allow_not_found=True)
+    infos = filesystem.get_file_info(selector)
+    names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def remove_folder(uri: str) -> None:
+    """Remove a folder and all below it; nothing happens where there is none."""
+    filesystem, path = opened(uri)
+    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+        filesystem.delete_dir(path)
+
+
+@contextmanager
+def draft_folder(target: str, marker: str) -> Iterator[str]:
+    """Yield a folder to fill; it becomes `target` when the block ends well and vanishes otherwise.
+
+    `marker` is the file whose presence makes a remote folder count; the block must write it last.
+    If `target` came to exist meanwhile (another process made the same thing), that one is kept.
+    """
+    if is_remote(target):
+        # Object stores cannot rename: the block writes in place and the marker decides.
+        try:
+            yield target
+        except BaseException:
+            if not exists(join(target, marker)):
+                remove_folder(target)
+            raise
+        return
+    final = Path(absolute(target))
+    draft = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    draft.mkdir(parents=True)
+    try:
+        yield str(draft)
+        try:
+            draft.rename(final)
+        except OSError:
+            if not (final / marker).exists():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def copy_folder(source: str, target: str) -> None:
+    """Copy every file below `source` to `target`; either may be remote."""
+    source_system, source_path = opened(source)
+    target_system, target_path = opened(target)
+    target_system.create_dir(target_path)
+    fs.copy_files(
+        source_path,
+        target_path,
+        source_filesystem=source_system,
+        destination_filesystem=target_system,
+    )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a local file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
