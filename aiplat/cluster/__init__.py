@@ -1,0 +1,1 @@
+"""The Ray edge: the only package that imports Ray. Its `scale` module does not."""

@@ -1,9 +1,9 @@
-"""A split's rows in Ray's object store, and any of them by position.
+"""The rows of a dataset version in Ray's object store, and any of them by id.
 
 Ray Data reads the shards in parallel, once a run; the blocks stay in shared memory (spilled to
 disk where it is short), encoded as they came, so that every worker of a node reads them without a
-copy and every later epoch finds them there. Which rows make up which batch is not decided here but by
-`aiplat.training.samples`: docs/decisions/0003 says why a streaming split cannot do it.
+copy and every later epoch finds them there. Which rows make up which batch is not decided here but
+by `aiplat.training.samples`: docs/decisions/0003 says why a streaming split cannot do it.
 """
 
 from collections.abc import Sequence
@@ -17,74 +17,69 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from aiplat.datasets.versions import ROW_ID, DatasetVersion
+from aiplat.datasets.versions import ROW_ID, SPLITS, DatasetVersion
 from aiplat.errors import DataError
 from aiplat.store import files
 from aiplat.training.worker import Positions
+
+# Reading waits for storage more than it computes, and must find room beside workers that are sized
+# to fill the cluster (see aiplat.cluster.group).
+_CPUS_PER_READ = 0.25
 
 # Blocks one worker keeps mapped; a mapped block cannot be spilled.
 _OPEN_BLOCKS = 256
 
 
 @dataclass(frozen=True)
-class SplitBlocks:
-    """References to the blocks of a split, in the order of their rows.
+class RowBlocks:
+    """References to the blocks that hold the rows of a dataset version, in order.
 
-    starts: the position of each block's first row, and at the end the number of rows.
-    first_row_id: row ids of a split are consecutive, from this one on.
+    starts: the row id of each block's first row, and at the end the number of rows.
     """
 
     refs: tuple[Any, ...]
     starts: tuple[int, ...]
-    first_row_id: int
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the split."""
-        return self.starts[-1]
 
 
-def load_split(version: DatasetVersion, split: str, columns: Sequence[str]) -> SplitBlocks:
-    """Read a split into the object store.
+def load_rows(version: DatasetVersion, columns: Sequence[str]) -> RowBlocks:
+    """Read columns of all splits into the object store.
 
-    Raises DataError where the rows found are not those of the manifest.
+    Raises DataError where the shards hold other rows than the manifest says.
     """
     filesystem, _ = files.opened(version.uri)
-    paths = [files.opened(uri)[1] for uri in version.shard_uris(split)]
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    rows = ray.data.read_parquet(paths, filesystem=filesystem, columns=[ROW_ID, *columns])
+    splits = [split for split in SPLITS if split in version.splits]
+    paths = [files.opened(uri)[1] for split in splits for uri in version.shard_uris(split)]
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    rows = ray.data.read_parquet(
+        paths, filesystem=filesystem, columns=[ROW_ID, *columns], num_cpus=_CPUS_PER_READ
+    )
     blocks = [
-        (ref, metadata.num_rows)
+        (entry.ref, entry.metadata.num_rows)
         for bundle in rows.materialize().iter_internal_ref_bundles()
-        for ref, metadata in bundle.blocks
-        if metadata.num_rows
+        for entry in bundle.blocks
+        if entry.metadata.num_rows
     ]
     starts = tuple(accumulate((num_rows for _, num_rows in blocks), initial=0))
-    if starts[-1] != version.num_rows(split):
+    expected = sum(version.num_rows(split) for split in splits)
+    if starts[-1] != expected:
         raise DataError(
-            f"dataset version {version.id}: split {split!r} has {starts[-1]} rows in its shards, "
-            f"its manifest says {version.num_rows(split)}; remove {version.uri} and ingest it anew"
+            f"dataset version {version.id} has {starts[-1]} rows in its shards, its manifest says "
+            f"{expected}; remove {version.uri} and ingest it anew"
         )
-    return SplitBlocks(
-        refs=tuple(ref for ref, _ in blocks),
-        starts=starts,
-        first_row_id=version.first_row_id(split),
-    )
+    return RowBlocks(refs=tuple(ref for ref, _ in blocks), starts=starts)
 
 
-class BlockReader:
-    """Rows of a split by position, out of the object store of this worker's node."""
+class RowReader:
+    """Rows by their ids, out of the object store of this worker's node."""
 
-    def __init__(self, blocks: SplitBlocks) -> None:
+    def __init__(self, blocks: RowBlocks) -> None:
         self.starts = np.asarray(blocks.starts)
-        self.first_row_id = blocks.first_row_id
         self.block = lru_cache(maxsize=_OPEN_BLOCKS)(lambda index: ray.get(blocks.refs[index]))
 
-    def take(self, positions: Positions) -> pa.Table:
-        """The rows at `positions`, in that order."""
-        order = np.argsort(positions, kind="stable")
-        wanted = positions[order]
+    def take(self, row_ids: Positions) -> pa.Table:
+        """The rows of these ids, in that order."""
+        order = np.argsort(row_ids, kind="stable")
+        wanted = row_ids[order]
         owners = np.searchsorted(self.starts, wanted, side="right") - 1
         parts = [
             self.block(int(owner)).take(wanted[owners == owner] - self.starts[owner])
@@ -94,10 +89,10 @@ class BlockReader:
         back[order] = np.arange(len(order))
         rows = pa.concat_tables(parts).take(back)
         found = rows.column(ROW_ID).to_numpy()
-        if not np.array_equal(found, positions + self.first_row_id):
-            wrong = int(np.argmax(found != positions + self.first_row_id))
+        if not np.array_equal(found, row_ids):
+            wrong = int(np.argmax(found != row_ids))
             raise DataError(
-                f"row {positions[wrong] + self.first_row_id} was asked for and row {found[wrong]} "
-                "came: the shards are not in the order of their row ids; ingest the data anew"
+                f"row {row_ids[wrong]} was asked for and row {found[wrong]} came: the shards are "
+                "not in the order of their row ids; ingest the data anew"
             )
         return rows

@@ -20,8 +20,10 @@ NAMESPACE = "aiplat"
 _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_DATA_USE_DATASOURCE_V2": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
@@ -60,9 +62,13 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
                 dashboard_host="127.0.0.1",
                 dashboard_port=config.dashboard_port,
                 logging_level="WARNING",
+                # Ours say what a run does; Ray's are in its own logs and on the dashboard.
+                log_to_driver=False,
             )
         else:
-            context = ray.init(address=address, namespace=NAMESPACE, logging_level="WARNING")
+            context = ray.init(
+                address=address, namespace=NAMESPACE, logging_level="WARNING", log_to_driver=False
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "a cluster on this machine"
         raise ClusterError(

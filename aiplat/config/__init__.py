@@ -1,0 +1,1 @@
+"""From files and overrides to a checked configuration. Knows no section and no job."""

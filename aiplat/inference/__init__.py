@@ -1,0 +1,1 @@
+"""Predictors: model versions made callable."""

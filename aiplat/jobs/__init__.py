@@ -1,0 +1,1 @@
+"""One module per verb: compose, check, call, report. `python -m aiplat` lists them."""

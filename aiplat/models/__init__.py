@@ -1,0 +1,1 @@
+"""Architectures for one device, one family a module. No task, no dataset."""

@@ -1,0 +1,1 @@
+"""Model versions: their folders, names, aliases and cards."""

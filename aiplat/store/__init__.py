@@ -1,0 +1,1 @@
+"""Files and records under the storage root, local or remote."""

@@ -1,8 +1,8 @@
 """Files under a storage root, local or remote: URIs, atomic writes, content hashes.
 
 A storage root is a local path or any URI pyarrow can open (`s3://`, `gs://`, ...). What is
-published here is either wholly there or not at all: a local folder is renamed into place, a remote one is
-complete once its marker file, always written last, exists.
+published here is either wholly there or not at all: a local folder is renamed into place, a remote
+one is complete once its marker file, always written last, exists.
 """
 
 import hashlib
@@ -101,6 +101,28 @@ def list_folders(uri: str) -> list[str]:
     infos = filesystem.get_file_info(selector)
     names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
     return sorted(name for name in names if not name.startswith("."))
+
+
+def list_files(uri: str) -> list[str]:
+    """Names of the files directly below `uri`, sorted; drafts (hidden names) are left out."""
+    filesystem, path = opened(uri)
+    infos = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    names = [info.base_name for info in infos if info.type == fs.FileType.File]
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def remove_file(uri: str) -> None:
+    """Remove a file that exists."""
+    filesystem, path = opened(uri)
+    filesystem.delete_file(path)
+
+
+def remove_drafts(uri: str) -> None:
+    """Remove the draft folders directly below `uri` that writers which died left behind."""
+    if is_remote(uri):
+        return
+    for draft in Path(absolute(uri)).glob(".*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def remove_folder(uri: str) -> None:

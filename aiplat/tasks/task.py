@@ -5,38 +5,20 @@ and the server turns `inputs` and `outputs` into its request and answer schemas.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
+
+from aiplat.tasks.fields import InputField, OutputField
+
+__all__ = ["Batch", "InputField", "OutputField", "Rows", "Task"]
 
 # A column name -> one value a row. Images are the encoded bytes of a file, texts are str, numbers
 # float (None or NaN where missing), categories str (None where missing), labels the class index.
 Rows = Mapping[str, Sequence[Any]]
 # A tensor name -> a tensor whose first dimension is the row.
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class InputField:
-    """One field of a request row. kind: `image`, `text`, `number` or `category`."""
-
-    name: str
-    kind: str
-    required: bool = True
-    choices: tuple[str, ...] = ()
-    example: Any = None
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class OutputField:
-    """One field of an answer. kind: `label`, `probabilities`, `number`, `vector` or `text`."""
-
-    name: str
-    kind: str
-    description: str = ""
 
 
 class Task(Protocol):

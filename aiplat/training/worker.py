@@ -5,16 +5,16 @@
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
 from aiplat.tasks.task import Batch
+from aiplat.training.samples import Positions
 
-# The row positions within a split (0-based, in shard order) of one micro-batch of this rank.
-Positions = np.ndarray[Any, np.dtype[np.int64]]
+__all__ = ["Positions", "Worker", "reading"]
 
 
 class Worker(Protocol):
@@ -39,7 +39,9 @@ class Worker(Protocol):
     def batches(self, split: str, plan: Iterable[Positions], augment: bool) -> Iterator[Batch]:
         """The encoded rows of each micro-batch of `plan`, in its order, prefetched, on the device.
 
-        Each batch also carries `row_id`, as read from the rows themselves.
+        Each batch also carries `row_id`, as read from the rows themselves. A micro-batch of no rows
+        is a batch with an empty `row_id` and nothing else. Work begins at once; where the iterator
+        has a `close()`, that ends it.
         """
         ...
 
@@ -50,3 +52,16 @@ class Worker(Protocol):
     def report(self, metrics: dict[str, float]) -> None:
         """Tell the run's controller how it stands. A barrier: every rank calls it equally often."""
         ...
+
+
+@contextmanager
+def reading(
+    worker: Worker, split: str, plan: Iterable[Positions], augment: bool
+) -> Iterator[Iterator[Batch]]:
+    """The worker's batches of `plan`; no work on them is left when the block ends."""
+    batches = worker.batches(split, plan, augment)
+    try:
+        yield batches
+    finally:
+        if hasattr(batches, "close"):
+            batches.close()

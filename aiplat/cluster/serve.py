@@ -1,0 +1,329 @@
+"""Model versions as deployments of one Ray Serve application: an HTTP endpoint over model replicas.
+
+Serve's REST API replaces whatever runs on the cluster; `deploy` and `take_down` touch this one
+application only.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+)
+from ray.serve.handle import DeploymentHandle
+
+from aiplat.errors import ClusterError
+from aiplat.registry.versions import ModelVersion
+from aiplat.serving.app import create_app
+from aiplat.serving.config import ServingConfig
+from aiplat.serving.served import (
+    Answers,
+    Fault,
+    ModelInfo,
+    OverloadError,
+    Row,
+    RowsError,
+    ServedModel,
+)
+
+APPLICATION = "aiplat"
+
+_ENDPOINT = "endpoint"
+# The endpoint only waits for models; its own limit must never be the one that is met.
+_MAX_ENDPOINT_REQUESTS = 1000
+_ENDPOINT_TARGET_REQUESTS = 64
+_MAX_START_TRIES = 2
+_POLL_S = 0.5
+
+
+class ModelReplica:
+    """One replica of a model version."""
+
+    def __init__(self, name: str, version: ModelVersion, config: ServingConfig) -> None:
+        # Here and not above: the endpoint imports this module too, and needs no torch.
+        from aiplat.inference.predictor import Predictor
+        from aiplat.registry.versions import fetch
+        from aiplat.serving.replica import Replica
+
+        folder = fetch(version)
+        device = "auto" if config.replica.num_gpus else "cpu"
+        predictor = Predictor.open(folder.path, device, config.replica.precision)
+        info = ModelInfo(
+            name=name,
+            version=str(version.version),
+            inputs=predictor.task_inputs,
+            outputs=predictor.task_outputs,
+            dataset=folder.dataset,
+            labels=folder.info.labels,
+            metrics=folder.metrics,
+        )
+        threads = max(1, int(config.replica.num_cpus))
+        self._replica = Replica(predictor, info, config.batching, threads)
+        self._replica.warm_up()
+
+    async def describe(self) -> ModelInfo:
+        """What the model takes and answers."""
+        return self._replica.info
+
+    async def predict(self, rows: list[Row]) -> Answers | dict[int, Fault]:
+        """The answers to one request's rows; or, by row, why some have none."""
+        try:
+            return await self._replica.predict(rows)
+        except RowsError as error:
+            return error.faults
+
+    async def check_health(self) -> None:
+        """Raise where only a new replica helps; Serve then starts one."""
+        self._replica.check()
+
+
+class RemoteModel:
+    """A served model whose replicas answer through a Serve handle."""
+
+    def __init__(self, info: ModelInfo, handle: DeploymentHandle) -> None:
+        self.info = info
+        self._handle = handle
+
+    async def predict(self, rows: Sequence[Row]) -> Answers:
+        """Answer the rows of one request."""
+        try:
+            reply = await self._ask(list(rows))
+        except BackPressureError as error:
+            raise OverloadError(f"too many requests wait for {self.info.name}") from error
+        except (DeploymentUnavailableError, RayActorError, ReplicaUnavailableError) as error:
+            raise OverloadError(f"no replica of {self.info.name} can answer just now") from error
+        if isinstance(reply, Answers):
+            return reply
+        raise RowsError(reply)
+
+    async def _ask(self, rows: list[Row]) -> Answers | dict[int, Fault]:
+        try:
+            return await self._handle.predict.remote(rows)
+        except (RayActorError, ReplicaUnavailableError):
+            # The replica died with the request; answering changes nothing, so another one may.
+            return await self._handle.predict.remote(rows)
+
+    async def ready(self) -> bool:
+        """Whether a replica runs, or none is wanted until someone asks."""
+        status = await asyncio.to_thread(serve.status)
+        application = status.applications.get(APPLICATION)
+        if application is None:
+            return False
+        deployment = application.deployments.get(_deployment_name(self.info.name))
+        if deployment is None:
+            return False
+        return deployment.status == "HEALTHY" or deployment.replica_states.get("RUNNING", 0) > 0
+
+
+class Endpoint:
+    """The HTTP app in a replica of its own; it starts to answer when its models can."""
+
+    def __init__(
+        self,
+        versions: Mapping[str, str],
+        handles: Mapping[str, DeploymentHandle],
+        config: ServingConfig,
+    ) -> None:
+        self._versions = versions
+        self._handles = handles
+        self._config = config
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """The app; Serve asks for it while it starts this replica."""
+        names = list(self._versions)
+        infos = await asyncio.gather(
+            *(_described(self._handles[name], self._versions[name]) for name in names)
+        )
+        models: dict[str, ServedModel] = {
+            name: RemoteModel(info, self._handles[name])
+            for name, info in zip(names, infos, strict=True)
+        }
+        # Serve's proxy adds X-Request-Id by itself.
+        return create_app(models, self._config, echo_request_id=False)
+
+
+async def _described(handle: DeploymentHandle, version: str) -> ModelInfo:
+    """What the model's replicas say of themselves, once the first of that version runs."""
+    while True:
+        info: ModelInfo = await handle.describe.remote()
+        # While an update rolls out, a replica of the old version may be the one that answers.
+        if info.version == version:
+            return info
+        await asyncio.sleep(_POLL_S)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An endpoint that answers, and the models behind it."""
+
+    url: str
+    models: tuple[ModelInfo, ...]
+
+
+def deploy(models: Mapping[str, ModelVersion], config: ServingConfig) -> Deployed:
+    """Serve model versions by name, or update what is served, and wait until all is ready.
+
+    What the application served before keeps answering meanwhile. Raises ClusterError where the
+    replicas do not come up; a first deployment is then taken down again.
+    """
+    _quieten()
+    url = _start_http(config)
+    is_new = APPLICATION not in serve.status().applications
+    target = serve.RunTarget(_application(models, config), name=APPLICATION, route_prefix="/")
+    try:
+        serve.run_many([target], wait_for_applications_running=False)
+        _wait_until_ready(config)
+        return Deployed(url, tuple(_describe(name) for name in models))
+    except BaseException:
+        if is_new:
+            take_down()
+        raise
+
+
+def _describe(name: str) -> ModelInfo:
+    handle = serve.get_deployment_handle(_deployment_name(name), APPLICATION)
+    info: ModelInfo = handle.describe.remote().result()
+    return info
+
+
+def take_down() -> bool:
+    """Delete the application and nothing else. Returns whether it was there."""
+    _quieten()
+    is_there = APPLICATION in serve.status().applications
+    if is_there:
+        serve.delete(APPLICATION)
+    return is_there
+
+
+def _quieten() -> None:
+    """Serve's notes on its progress are for its log files; what matters is raised."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+
+def _start_http(config: ServingConfig) -> str:
+    """Start Serve where it does not run yet. Returns its URL, which it keeps while it runs."""
+    # Serve tells the address it listens on nowhere else.
+    from ray.serve.context import _get_global_client
+
+    running = _get_global_client(raise_if_no_controller_running=False)
+    if running is None:
+        try:
+            serve.start(http_options={"host": config.host, "port": config.port})
+        except RuntimeError as error:
+            # Half of it runs by now and would keep the address that does not work.
+            serve.shutdown()
+            raise ClusterError(
+                f"Ray Serve cannot listen on {config.host}:{config.port} ({_last_line(error)}): "
+                "set serve.port to a free one"
+            ) from error
+    elif (running.http_config.host, running.http_config.port) != (config.host, config.port):
+        raise ClusterError(
+            f"serve.host and serve.port are {config.host}:{config.port}, but Ray Serve already "
+            f"listens on {running.http_config.host}:{running.http_config.port} of this cluster and "
+            "cannot move: set them so, or end Serve and all it serves with 'serve shutdown'"
+        )
+    host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104
+    return f"http://{host}:{config.port}"
+
+
+def _application(models: Mapping[str, ModelVersion], config: ServingConfig) -> serve.Application:
+    handles = {name: _model(name, version, config) for name, version in models.items()}
+    endpoint = serve.deployment(
+        serve.ingress()(Endpoint),
+        name=_ENDPOINT,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=_MAX_ENDPOINT_REQUESTS,
+        autoscaling_config=_autoscaling(
+            config,
+            min_replicas=1,
+            target_ongoing_requests=_ENDPOINT_TARGET_REQUESTS,
+        ),
+        max_surge_percent=100,
+        **_lifetime(config),
+    )
+    numbers = {name: str(version.version) for name, version in models.items()}
+    return endpoint.bind(numbers, handles, config)
+
+
+def _model(name: str, version: ModelVersion, config: ServingConfig) -> serve.Application:
+    deployment = serve.deployment(
+        ModelReplica,
+        name=_deployment_name(name),
+        ray_actor_options={
+            "num_cpus": config.replica.num_cpus,
+            "num_gpus": config.replica.num_gpus,
+        },
+        max_ongoing_requests=config.max_ongoing_requests,
+        max_queued_requests=config.max_queued_requests,
+        autoscaling_config=_autoscaling(config),
+        max_surge_percent=config.replica.max_surge_percent,
+        **_lifetime(config),
+    )
+    return deployment.bind(name, version, config)
+
+
+def _autoscaling(config: ServingConfig, **changes: Any) -> dict[str, Any]:
+    scaling = config.autoscaling
+    return {
+        "min_replicas": scaling.min_replicas,
+        "max_replicas": scaling.max_replicas,
+        "target_ongoing_requests": scaling.target_ongoing_requests,
+        "upscale_delay_s": scaling.upscale_delay_s,
+        "downscale_delay_s": scaling.downscale_delay_s,
+        # With the default of 10 s a model that was let go takes that much longer to come back.
+        "metrics_interval_s": 1,
+        **changes,
+    }
+
+
+def _lifetime(config: ServingConfig) -> dict[str, Any]:
+    return {
+        "graceful_shutdown_timeout_s": config.replica.shutdown_timeout_s,
+        "max_constructor_retry_count": _MAX_START_TRIES,
+    }
+
+
+def _deployment_name(model: str) -> str:
+    return f"model-{model}"
+
+
+def _wait_until_ready(config: ServingConfig) -> None:
+    deadline = time.monotonic() + config.start_timeout_s
+    while True:
+        application = serve.status().applications[APPLICATION]
+        if application.status == "RUNNING":
+            return
+        if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise ClusterError(f"the models cannot be served: {_messages(application)}")
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the endpoint is not ready after {config.start_timeout_s:g} s "
+                f"(serve.start_timeout_s): {_messages(application)}. Where CPUs or GPUs are "
+                "lacking, lower serve.replica.num_cpus or serve.autoscaling.min_replicas, or "
+                "update in place with serve.replica.max_surge_percent=0"
+            )
+        time.sleep(_POLL_S)
+
+
+def _last_line(error: Exception) -> str:
+    """What a remote error says, without the remote traceback before it."""
+    return str(error).strip().splitlines()[-1]
+
+
+def _messages(application: Any) -> str:
+    """What Serve says of the application and of its deployments that are not well."""
+    told = [application.message] + [
+        f"{name}: {deployment.message or deployment.status.value.lower()}"
+        for name, deployment in application.deployments.items()
+        if deployment.status != "HEALTHY"
+    ]
+    return "; ".join(message for message in told if message)

@@ -1,0 +1,142 @@
+"""Train on the cluster: the same loop as everywhere, one worker process a rank.
+
+The dataset is read into the object store once. Workers that the cluster loses are replaced and go
+on from the last checkpoint; what the training code itself raises ends the run at once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from ray import train
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from torch import nn
+
+from aiplat.cluster.events import Event, Sender, watching
+from aiplat.cluster.faults import lost_workers
+from aiplat.cluster.group import WorkerGroup, plan_group
+from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
+from aiplat.cluster.output import forwarded
+from aiplat.cluster.scale import ScaleConfig
+from aiplat.errors import ClusterError
+from aiplat.tasks.rows import encode_rows
+from aiplat.tasks.task import Batch, Task
+from aiplat.training.collective import data_parallel
+from aiplat.training.job import TrainJob
+from aiplat.training.loop import FitResult, fit
+from aiplat.training.prefetch import Prefetch
+from aiplat.training.worker import Positions
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """What every worker of a group is handed. mailbox: where their events go."""
+
+    job: TrainJob
+    blocks: RowBlocks
+    threads: int
+    mailbox: Any
+
+
+def train_on_cluster(
+    job: TrainJob, scale: ScaleConfig, watch: Callable[[Event], None], can_grow: bool = False
+) -> FitResult:
+    """Train until the recipe is done; every event of the run reaches `watch`.
+
+    can_grow: the cluster may add nodes for what `scale` asks. Raises what the training code raised;
+    ClusterError where workers were lost more often than `scale.max_failures`.
+    """
+    group = plan_group(scale, can_grow)
+    blocks = load_rows(job.version, job.rehearse().columns)
+    with watching(watch) as mailbox:
+        shift = _Shift(job, blocks, group.threads, mailbox)
+        for _ in range(scale.max_failures + 1):
+            try:
+                result: FitResult = _trainer(shift, group).fit().return_value
+                return result
+            except train.TrainingFailedError as error:
+                cause = lost_workers(error)
+                watch({"kind": "note", "text": f"{cause}; going on from the last checkpoint"})
+    raise ClusterError(
+        f"{cause}; that was more often than scale.max_failures={scale.max_failures} allows: look "
+        "at the cluster, then start the run again, it continues from its last checkpoint"
+    )
+
+
+def train_worker(shift: _Shift) -> FitResult:
+    """One rank of the run, in a process of its own."""
+    torch.set_num_threads(shift.threads)
+    sender = Sender(shift.mailbox)
+    try:
+        with forwarded(sender.send, train.get_context().get_world_rank()):
+            task = shift.job.build()
+            return fit(task, RayWorker(shift, task, sender), shift.job.recipe)
+    finally:
+        sender.close()
+
+
+class RayWorker:
+    """The seam's other end: a rank of a Ray Train worker group."""
+
+    def __init__(self, shift: _Shift, task: Task, sender: Sender) -> None:
+        context = train.get_context()
+        self.rank: int = context.get_world_rank()
+        self.world_size: int = context.get_world_size()
+        # Nodes of a test cluster may claim GPUs that the machine does not have.
+        self.device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+        self.run_dir = shift.job.run_dir
+        self.task = task
+        self.sender = sender
+        self.version = shift.job.version
+        self.reader = RowReader(shift.blocks)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """See `Worker`."""
+        return data_parallel(model, self.device)
+
+    def num_rows(self, split: str) -> int:
+        """See `Worker`."""
+        return self.version.num_rows(split) if split in self.version.splits else 0
+
+    def batches(self, split: str, plan: Iterable[Positions], augment: bool) -> Iterator[Batch]:
+        """See `Worker`."""
+        return Prefetch(partial(self._batch, self.version.first_row_id(split), augment), plan)
+
+    def log(self, event: Event) -> None:
+        """See `Worker`."""
+        self.sender.send(event)
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """See `Worker`."""
+        train.report(metrics)
+
+    def _batch(self, first_row_id: int, augment: bool, positions: Positions) -> Batch:
+        batch = encode_rows(self.reader.take(positions + first_row_id), self.task, augment)
+        return {name: self._moved(tensor) for name, tensor in batch.items()}
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cpu":
+            return tensor
+        # From pinned memory the copy runs beside the computation.
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _trainer(shift: _Shift, group: WorkerGroup) -> TorchTrainer:
+    """A worker group for one attempt; the run itself lives in the run's folder, not in Ray's."""
+    return TorchTrainer(
+        partial(train_worker, shift),
+        torch_config=TorchConfig(backend="nccl" if group.use_gpu else "gloo"),
+        scaling_config=train.ScalingConfig(
+            num_workers=group.num_workers,
+            use_gpu=group.use_gpu,
+            resources_per_worker=group.resources,
+        ),
+        run_config=train.RunConfig(
+            name="ray",
+            storage_path=shift.job.run_dir,
+            logging_config=train.LoggingConfig(log_level="WARNING"),
+            failure_config=train.FailureConfig(max_failures=0),
+        ),
+    )

@@ -1,0 +1,65 @@
+"""How a training run is written down, and what its end looks like on a console."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aiplat.datasets.versions import DatasetVersion
+from aiplat.registry.versions import ModelVersion
+from aiplat.tracking.tracker import Tracker, run_record
+from aiplat.training.result import FitResult
+from aiplat.training.run import Run
+
+
+@contextmanager
+def recorded(
+    tracker: Tracker, run: Run, config: Mapping[str, Any], version: DatasetVersion
+) -> Iterator[None]:
+    """Keep the tracker's record of the run while the block trains it, and close it as that ends."""
+    record = run_record(run.name, config, {"dataset": version.id, "run_dir": run.uri})
+    tracking_id = tracker.start(record, resume=run.tracking_id)
+    run.begin(version, tracking_id)
+    for split in version.splits:
+        tracker.log_input(version, split)
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracker.finish("stopped")
+        raise
+    except BaseException:
+        tracker.finish("failed")
+        raise
+    tracker.finish("finished")
+
+
+def show_outcome(
+    console: Console,
+    run: Run,
+    version: DatasetVersion,
+    result: FitResult,
+    registered: ModelVersion | None,
+) -> None:
+    """Print what a finished run achieved, what it made and how to go on."""
+    table = Table(
+        title=f"Run {run.name}: {result.stopped_because}", show_header=False, min_width=60
+    )
+    table.add_row(
+        "trained", f"{result.epochs} epochs, {result.steps} steps, {result.rows_seen} rows"
+    )
+    for split, metrics in (("val", result.metrics), ("test", result.test_metrics)):
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        if shown:
+            table.add_row(f"{split} (best)", shown)
+    table.add_row("dataset version", version.id)
+    if registered is None:
+        table.add_row("model", run.model)
+    else:
+        aliases = "".join(f" @{alias}" for alias in registered.aliases)
+        table.add_row("model version", f"{registered.id}{aliases}")
+        table.add_row("tracked in", registered.tracking_uri)
+        table.add_row("serve it", escape(f"python -m aiplat.jobs.serve models=[{registered.id}]"))
+    console.print(table)

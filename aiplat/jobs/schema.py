@@ -1,0 +1,180 @@
+"""The configuration of each job: what `conf/<job>.yaml` and the command line may say.
+
+The only place that sees every section. Importing it imports no torch, no Ray and no MLflow.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiplat.cluster.scale import ClusterConfig, ScaleConfig
+from aiplat.config.targets import node
+from aiplat.datasets.config import IngestTarget, SplitConfig
+from aiplat.errors import ConfigError
+from aiplat.inference.config import InferenceConfig
+from aiplat.registry.config import RegisterConfig
+from aiplat.serving.config import ServingConfig
+from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
+
+
+@dataclass(kw_only=True)
+class IngestConfig:
+    """Make a dataset version out of files.
+
+    storage: folder or URI that everything aiplat makes lands under.
+    source: where the rows come from (group `source`).
+    on_error: `fail` refuses the whole set if a row is bad, `skip` leaves the bad rows out.
+    shard_bytes: size of a Parquet file of the version, about.
+    """
+
+    storage: str = "storage"
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    source: dict[str, Any] = node()
+    dataset: IngestTarget = field(default_factory=IngestTarget)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    on_error: Literal["fail", "skip"] = "fail"
+    shard_bytes: int = 128 << 20
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Train a model for a task on a dataset version.
+
+    name: the run; starting a run of the same name again continues it.
+    storage: folder or URI that everything aiplat makes lands under.
+    seed: of the weights, the order of the rows and the augmentation.
+    model: what is trained (group `model`).
+    task: what it is trained for (group `task`).
+    optim: the optimizer (group `optim`).
+    schedule: how the learning rate moves (group `schedule`); null: it stays.
+    tracking: where the run is recorded (group `tracking`).
+    """
+
+    name: str
+    storage: str = "storage"
+    seed: int = 0
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    dataset: DatasetConfig
+    model: dict[str, Any] = node(
+        "num_classes", "num_numbers", "category_sizes", "assets", "load_weights"
+    )
+    task: dict[str, Any] = node("model", "info", "assets", "texts")
+    optim: dict[str, Any] = node("model", "params")
+    schedule: dict[str, Any] | None = node("optimizer", "total_steps", optional=True)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    tracking: dict[str, Any] = node("storage")
+    register: RegisterConfig = field(default_factory=RegisterConfig)
+
+
+@dataclass
+class EvaluationData:
+    """The split to measure on.
+
+    name: null: the dataset the model was trained on.
+    version: null: the version it was trained on, or the latest of another dataset.
+    """
+
+    name: str | None = None
+    version: str | None = None
+    split: str = "test"
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """Measure a model version on a split of a dataset version.
+
+    model: `name@alias`, `name:version`, or `name` for its champion.
+    storage: folder or URI that everything aiplat makes lands under.
+    num_workers: processes that share the rows; `auto`: what the cluster has.
+    tracking: where the metrics are recorded (group `tracking`).
+    """
+
+    model: str
+    storage: str = "storage"
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    dataset: EvaluationData = field(default_factory=EvaluationData)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    num_workers: int | Literal["auto"] = "auto"
+    tracking: dict[str, Any] = node("storage")
+
+
+@dataclass
+class PredictInput:
+    """The rows to answer: of a dataset version, or of files.
+
+    dataset: `name@version` or `name`, the latest.
+    split: of that dataset version.
+    path: a folder of images, or a .jsonl, .csv or .parquet file with the model's inputs.
+    """
+
+    dataset: str | None = None
+    split: str = "test"
+    path: str | None = None
+
+
+@dataclass(kw_only=True)
+class PredictConfig:
+    """Answer many rows with a model version; the answers become Parquet files.
+
+    model: `name@alias`, `name:version`, or `name` for its champion.
+    output: folder or URI of the answers; null: a new one under storage.
+    storage: folder or URI that everything aiplat makes lands under.
+    num_workers: processes that share the rows; `auto`: what the cluster has.
+    tracking: where the model registry is (group `tracking`).
+    """
+
+    model: str
+    input: PredictInput = field(default_factory=PredictInput)
+    output: str | None = None
+    storage: str = "storage"
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    num_workers: int | Literal["auto"] = "auto"
+    tracking: dict[str, Any] = node("storage")
+
+    def __post_init__(self) -> None:
+        if (self.input.dataset is None) == (self.input.path is None):
+            raise ConfigError("set one of input.dataset (a dataset version) and input.path (files)")
+
+
+@dataclass(kw_only=True)
+class RegisterJobConfig:
+    """Make a finished run a model version, or move an alias to a version there is.
+
+    run: the name of the run to register.
+    name: the model it becomes a version of; null: one called as the run.
+    model: in place of a run, the version that gets the alias: `name:version` or `name@alias`.
+    alias: moves to the version, whatever carried it before; null: none moves.
+    storage: folder or URI that everything aiplat makes lands under.
+    tracking: where the model registry is (group `tracking`).
+    """
+
+    run: str | None = None
+    name: str | None = None
+    model: str | None = None
+    alias: str | None = "champion"
+    storage: str = "storage"
+    tracking: dict[str, Any] = node("storage")
+
+    def __post_init__(self) -> None:
+        if (self.run is None) == (self.model is None):
+            raise ConfigError("set one of run (to register it) and model (to move alias to it)")
+        if self.model is not None and (self.alias is None or self.name is not None):
+            raise ConfigError("with model, set alias and no name: only the alias moves")
+
+
+@dataclass(kw_only=True)
+class ServeConfig:
+    """Answer requests with model versions over HTTP.
+
+    models: what to serve, each `name@alias` or `name:version`.
+    storage: folder or URI that everything aiplat makes lands under.
+    tracking: where the model registry is (group `tracking`).
+    """
+
+    models: list[str] = field(default_factory=list)
+    storage: str = "storage"
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    serve: ServingConfig = field(default_factory=ServingConfig)
+    tracking: dict[str, Any] = node("storage")

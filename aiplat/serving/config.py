@@ -1,0 +1,144 @@
+"""How models are served: the settings of the endpoint, its replicas and what a request may ask."""
+
+from dataclasses import dataclass, field
+
+from aiplat.errors import ConfigError
+
+
+@dataclass
+class BatchingConfig:
+    """How rows of different requests are joined for one pass through the model.
+
+    max_batch_size: rows of a pass at most.
+    wait_s: how long the first row of a pass waits for others.
+    """
+
+    max_batch_size: int = 16
+    wait_s: float = 0.005
+
+    def __post_init__(self) -> None:
+        _require_at_least("max_batch_size", self.max_batch_size, 1)
+        _require_at_least("wait_s", self.wait_s, 0)
+
+
+@dataclass
+class AutoscalingConfig:
+    """How many replicas a model has; Ray Serve moves the number with the load.
+
+    max_replicas: replicas under the highest load.
+    min_replicas: 0 lets an idle model go; its next request then waits for a new replica.
+    target_ongoing_requests: requests a replica should have in hand; more of them add replicas.
+    upscale_delay_s: how long the load must ask for more replicas before they start.
+    downscale_delay_s: how long the load must do with fewer before some are let go.
+    """
+
+    min_replicas: int = 1
+    max_replicas: int = 2
+    target_ongoing_requests: float = 16.0
+    upscale_delay_s: float = 5.0
+    downscale_delay_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        _require_at_least("min_replicas", self.min_replicas, 0)
+        _require_at_least("max_replicas", self.max_replicas, max(1, self.min_replicas))
+        if self.target_ongoing_requests <= 0:
+            raise ConfigError(
+                f"target_ongoing_requests is {self.target_ongoing_requests}, expected more than 0"
+            )
+        _require_at_least("upscale_delay_s", self.upscale_delay_s, 0)
+        _require_at_least("downscale_delay_s", self.downscale_delay_s, 0)
+
+
+@dataclass
+class ReplicaConfig:
+    """What each replica of a model is given.
+
+    num_cpus: also the threads it computes with.
+    num_gpus: may be a fraction; 0 keeps the model on the CPU.
+    precision: fp32 answers as the model was evaluated; bf16 and fp16 are quicker on some devices.
+    max_ongoing_requests: requests a replica has in hand at most; null: two full batches.
+    max_surge_percent: how many replicas, of those there are, an update may start before it stops
+        old ones; 0 replaces them in place, which needs no free CPUs but lets requests wait.
+    shutdown_timeout_s: how long a replica may finish its requests before it is ended.
+    """
+
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    precision: str = "fp32"
+    max_ongoing_requests: int | None = None
+    max_surge_percent: int = 100
+    shutdown_timeout_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        _require_at_least("num_cpus", self.num_cpus, 0)
+        _require_at_least("num_gpus", self.num_gpus, 0)
+        _require_at_least("max_surge_percent", self.max_surge_percent, 0)
+        _require_at_least("shutdown_timeout_s", self.shutdown_timeout_s, 0)
+
+
+@dataclass
+class ServingConfig:
+    """One HTTP endpoint over a few models.
+
+    host: 127.0.0.1 answers this machine only, 0.0.0.0 everyone who can reach it.
+    port: of the HTTP endpoint.
+    detach: leave the endpoint running on the cluster when the job ends.
+    down: take the endpoint down instead of deploying it.
+    max_rows: rows of one request at most.
+    max_body_mb: size of a request's body at most.
+    max_text_chars: length of a text at most.
+    max_megapixels: of all images of one request together, counted before they are decoded.
+    max_queued_requests: waiting requests a model has at most; the next are answered with 503.
+    request_timeout_s: how long a request may take before it is answered with 504.
+    start_timeout_s: how long to wait for the endpoint to be ready.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    detach: bool = False
+    down: bool = False
+    max_rows: int = 64
+    max_body_mb: float = 16.0
+    max_megapixels: float = 64.0
+    max_text_chars: int = 100_000
+    max_queued_requests: int = 128
+    request_timeout_s: float = 60.0
+    start_timeout_s: float = 600.0
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    replica: ReplicaConfig = field(default_factory=ReplicaConfig)
+    autoscaling: AutoscalingConfig = field(default_factory=AutoscalingConfig)
+
+    def __post_init__(self) -> None:
+        _require_at_least("max_rows", self.max_rows, 1)
+        _require_at_least("max_text_chars", self.max_text_chars, 1)
+        _require_at_least("max_queued_requests", self.max_queued_requests, 1)
+        for name in ("max_body_mb", "max_megapixels", "request_timeout_s", "start_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
+        given = self.replica.max_ongoing_requests
+        # With fewer, the next batch cannot gather while the model computes the present one.
+        if given is not None and given < 2 * self.batching.max_batch_size:
+            raise ConfigError(
+                f"replica.max_ongoing_requests is {given}, expected at least twice "
+                f"batching.max_batch_size ({self.batching.max_batch_size}), or null"
+            )
+
+    @property
+    def max_ongoing_requests(self) -> int:
+        """Requests a replica has in hand at most."""
+        return self.replica.max_ongoing_requests or 2 * self.batching.max_batch_size
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request body that is read."""
+        return int(self.max_body_mb * 1e6)
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of all images of one request together."""
+        return int(self.max_megapixels * 1e6)
+
+
+def _require_at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise ConfigError(f"{name} is {value}, expected at least {least}")

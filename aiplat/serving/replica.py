@@ -1,0 +1,159 @@
+"""One copy of a model: encodes each request by itself, and answers the rows of many in one pass.
+
+It knows no cluster.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from aiplat.errors import DataError
+from aiplat.inference.predictor import RowError
+from aiplat.serving.batching import Batcher
+from aiplat.serving.config import BatchingConfig
+from aiplat.serving.fields import FieldError, check_pixels
+from aiplat.serving.schemas import model_row
+from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, Row, RowsError
+from aiplat.tasks.task import Batch
+
+
+class BatchPredictor(Protocol):
+    """A model version made callable, in two steps."""
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Tensors of the rows. Safe in several threads at once. Raises RowError."""
+        ...
+
+    def predict(self, batch: Batch) -> list[Answer]:
+        """One answer for each encoded row; called in one thread at a time."""
+        ...
+
+
+class Replica:
+    """Answers requests, joining their rows, and tells a bad row from a bug.
+
+    threads: of the model's arithmetic.
+    """
+
+    def __init__(
+        self, predictor: BatchPredictor, info: ModelInfo, batching: BatchingConfig, threads: int
+    ) -> None:
+        self.info = info
+        self._predictor = predictor
+        self._images = [field.name for field in info.inputs if field.kind == "image"]
+        self._batching = batching
+        torch.set_num_threads(threads)
+        # OpenMP counts by the thread that asks, so those of the pools need to be told as well.
+        self._encoding = ThreadPoolExecutor(
+            max(2, threads), initializer=torch.set_num_threads, initargs=(threads,)
+        )
+        self._computing = ThreadPoolExecutor(
+            1, initializer=torch.set_num_threads, initargs=(threads,)
+        )
+        self._batcher = Batcher(self._compute, batching.max_batch_size, batching.wait_s)
+        self._lost_device: Exception | None = None
+
+    def warm_up(self) -> None:
+        """Answer a full batch of examples, so that no request pays for what the first one costs."""
+        rows = [model_row(self.info.inputs)] * self._batching.max_batch_size
+        for outcome in self._answer(self._encode(rows)):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def predict(self, rows: Sequence[Row]) -> Answers:
+        """Answer the rows of one request. Raises RowsError where they are at fault."""
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._encoding, self._encode, rows)
+        outcomes = await asyncio.gather(*(self._batcher.ask(row) for row in encoded))
+        answers: list[Answer] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            answers.append(outcome)
+        return Answers(self.info.version, tuple(answers))
+
+    def check(self) -> None:
+        """Raise what made this copy useless, where something did."""
+        if self._lost_device is not None:
+            raise self._lost_device
+
+    def _encode(self, rows: Sequence[Row]) -> list[Batch]:
+        """Each row as a batch of its own, to meet those of other requests. Raises RowsError."""
+        try:
+            batch = self._predictor.encode(rows)
+        except Exception as error:
+            faults = self._faults(rows, error)
+            if not faults:
+                raise
+            raise RowsError(faults) from error
+        return [
+            {name: tensor[row : row + 1] for name, tensor in batch.items()}
+            for row in range(len(rows))
+        ]
+
+    async def _compute(self, rows: list[Batch]) -> list[Answer | Exception]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._computing, self._answer, rows)
+
+    def _answer(self, rows: Sequence[Batch]) -> list[Answer | Exception]:
+        """One answer for each encoded row, or what went wrong with it.
+
+        Rows that fail together are halved until the bad ones stand alone, so that none spoils
+        another's answer.
+        """
+        try:
+            return list(self._predictor.predict(join(rows)))
+        except Exception as error:
+            # A GPU does not come back to the process that had the error.
+            if isinstance(error, torch.AcceleratorError):
+                self._lost_device = error
+            if len(rows) == 1 or self._lost_device is not None:
+                return [error] * len(rows)
+        middle = len(rows) // 2
+        return [*self._answer(rows[:middle]), *self._answer(rows[middle:])]
+
+    def _faults(self, rows: Sequence[Row], error: Exception) -> dict[int, Fault]:
+        """The rows to blame for an error of encoding; none where the fault is ours."""
+        damaged = dict(self._damaged(rows))
+        if damaged:
+            return damaged
+        if isinstance(error, RowError):
+            return {error.row: Fault(error.field, error.detail)}
+        if isinstance(error, DataError):
+            return {row: Fault(None, str(error)) for row in range(len(rows))}
+        return {}
+
+    def _damaged(self, rows: Sequence[Row]) -> Iterator[tuple[int, Fault]]:
+        for index, row in enumerate(rows):
+            for name in self._images:
+                try:
+                    check_pixels(row.get(name))
+                except FieldError as damage:
+                    yield index, Fault(name, str(damage))
+
+
+def join(rows: Sequence[Batch]) -> Batch:
+    """The rows as one batch.
+
+    Where rows differ in length the shorter are filled up with zeros, which in a mask is false: what
+    tasks make of varying length has a mask that is false on padding.
+    """
+    return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    shape = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    return torch.cat([_filled(tensor, shape) for tensor in tensors])
+
+
+def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    room = [wanted - size for wanted, size in zip(shape, tensor.shape[1:], strict=True)]
+    if not any(room):
+        return tensor
+    # It takes (before, after) from the last dimension to the first.
+    return pad(tensor, [amount for size in reversed(room) for amount in (0, size)])

@@ -1,0 +1,58 @@
+"""A moving average of a model's weights, which often generalises better than they do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class Averages:
+    """The exponential moving average of the trained parameters, kept on their device.
+
+    Young averages forget faster than `decay` says, lest they remember the initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.names = list(trained)
+        self.weights = list(trained.values())
+        self.averaged = [weight.detach().clone() for weight in self.weights]
+        self.decay = decay
+        self.num_updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the present weights into the average."""
+        self.num_updates += 1
+        decay = min(self.decay, self.num_updates / (self.num_updates + 10))
+        get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.num_updates)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model computes with the average until the block ends."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for weight, average in zip(self.weights, self.averaged, strict=True):
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes."""
+        averaged = dict(zip(self.names, self.averaged, strict=True))
+        return {"num_updates": self.num_updates, "averaged": averaged}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue an average."""
+        self.num_updates = state["num_updates"]
+        for name, average in zip(self.names, self.averaged, strict=True):
+            average.copy_(state["averaged"][name])

@@ -1,0 +1,90 @@
+"""What a run trains: its dataset version, the nodes of its model and task, its recipe."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from aiplat.datasets.versions import ROW_ID, DatasetVersion
+from aiplat.errors import DataError
+from aiplat.store import files
+from aiplat.tasks.build import BuildSource, build_task
+from aiplat.tasks.rows import encode_rows
+from aiplat.tasks.task import Task
+from aiplat.training.recipe import Recipe
+from aiplat.training.seeding import seed_everything
+
+# Enough to fit a tokenizer to, and to read in seconds.
+_MAX_TEXTS = 1_000_000
+_REHEARSED_ROWS = 4
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All that a worker needs to build its task and train it; plain values that travel.
+
+    run_dir: the run's folder. model, task: configuration nodes.
+    """
+
+    run_dir: str
+    version: DatasetVersion
+    model: dict[str, Any]
+    task: dict[str, Any]
+    recipe: Recipe
+
+    def build(self, load_weights: bool = True) -> Task:
+        """The task with its model, the same in every process. Raises ConfigError, DataError."""
+        # The first weights and the order of drawing them must not depend on who builds.
+        seed_everything(self.recipe.seed)
+        with _local(files.join(self.run_dir, "assets")) as assets:
+            source = BuildSource(self.version.info, assets, load_weights, self._texts)
+            return build_task(self.model, self.task, source)
+
+    def rehearse(self) -> Task:
+        """Take a few rows the whole way, from the shards to a loss and an answer.
+
+        What would fail in every worker fails here, in seconds and before any of them starts.
+        """
+        task = self.build()
+        table = next(iter(self.version.read("train", [ROW_ID, *task.columns])), None)
+        if table is None or not table.num_rows:
+            raise DataError(f"dataset version {self.version.id} has no rows in its split 'train'")
+        task.model.eval()
+        with torch.no_grad():
+            batch = encode_rows(table.slice(0, _REHEARSED_ROWS), task, augment=True)
+            task.loss(batch)
+            task.predict(batch)
+        return task
+
+    def _texts(self, column: str) -> Iterable[str]:
+        """The texts of a column of the training split, in order."""
+        tables = self.version.read("train", [column])
+        texts = (value for table in tables for value in _known(table, column))
+        return islice(texts, _MAX_TEXTS)
+
+
+def _known(table: pa.Table, column: str) -> Iterator[str]:
+    return (value for value in table.column(column).to_pylist() if value is not None)
+
+
+@contextmanager
+def _local(folder: str) -> Iterator[Path]:
+    """The folder as one on this machine; what is added to a remote one is sent there."""
+    if not files.is_remote(folder):
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        if files.exists(folder):
+            files.copy_folder(folder, scratch)
+        before = set(Path(scratch).rglob("*"))
+        yield Path(scratch)
+        if set(Path(scratch).rglob("*")) != before:
+            files.copy_folder(scratch, folder)

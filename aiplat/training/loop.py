@@ -1,0 +1,33 @@
+"""The training loop: the same for every task, on every device, in any number of processes."""
+
+from dataclasses import replace
+
+from aiplat.tasks.task import Task
+from aiplat.training.attempt import Attempt
+from aiplat.training.collective import broadcast_object
+from aiplat.training.recipe import Recipe
+from aiplat.training.result import FitResult, best_weights, read_result
+from aiplat.training.step import train_step
+from aiplat.training.worker import Worker
+
+__all__ = ["FitResult", "Recipe", "fit"]
+
+
+def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
+    """Train the task's model until the recipe is done, from where the run's folder stands.
+
+    Every rank calls it. A finished run is left as it is. Afterwards the model holds the best
+    weights.
+    """
+    earlier = broadcast_object(read_result(worker.run_dir) if worker.rank == 0 else None)
+    if earlier is not None:
+        task.model.load_state_dict(best_weights(worker.run_dir))
+        return replace(earlier, already_finished=True)
+    attempt = Attempt(task, worker, recipe)
+    while attempt.stopped_because is None:
+        with attempt.epoch() as (plans, batches):
+            for plan in plans:
+                outcome = train_step(attempt.learner, plan, batches)
+                attempt.after_step(plan, outcome)
+        attempt.after_epoch()
+    return attempt.finish()

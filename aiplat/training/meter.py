@@ -1,0 +1,104 @@
+"""How the training goes: speed, loss and learning rate for whoever watches, and an end to NaN."""
+
+import time
+from typing import Any
+
+import torch
+
+from aiplat.errors import AiplatError
+from aiplat.training.collective import gather_objects
+from aiplat.training.step import StepOutcome
+from aiplat.training.worker import Worker
+
+_NAMED_ROWS = 20
+
+
+class DivergenceError(AiplatError):
+    """The loss became NaN or infinite."""
+
+
+class Meter:
+    """Collects what the steps did.
+
+    Looks at the numbers, for which a device has to finish its work, only when due.
+    """
+
+    def __init__(self, worker: Worker, every_steps: int) -> None:
+        self.worker = worker
+        self.every_steps = every_steps
+        self.unchecked: list[tuple[int, StepOutcome]] = []
+        self.logged_any = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Leave out of the speed what was not training."""
+        self.since = time.perf_counter()
+        self.num_rows = 0
+        self.wait_s = 0.0
+
+    def add(self, epoch: int, step: int, outcome: StepOutcome) -> None:
+        """Count a step, and log it where it is due: the first, then every so many."""
+        self.unchecked.append((step, outcome))
+        self.num_rows += outcome.num_rows
+        self.wait_s += outcome.wait_s
+        if step % self.every_steps == 0 or not self.logged_any:
+            self._log(epoch, step, outcome)
+            self.logged_any = True
+
+    def check(self) -> None:
+        """Raise DivergenceError on every rank if the loss was not finite since the last time."""
+        found = [bad for bad in gather_objects(self._first_bad()) if bad]
+        self.unchecked = []
+        if not found:
+            return
+        step = min(bad_step for bad_step, _, _ in found)
+        rows = [row for bad_step, _, row_ids in found if bad_step == step for row in row_ids]
+        loss = next(loss for bad_step, loss, _ in found if bad_step == step)
+        more = ", ..." if len(rows) > _NAMED_ROWS else ""
+        raise DivergenceError(
+            f"the loss became {loss} at step {step}, on the rows with row_id "
+            f"{', '.join(map(str, rows[:_NAMED_ROWS]))}{more}; look at these rows, or try a lower "
+            "optim.lr, loop.clip_norm=1 or loop.precision=fp32; the checkpoint before is kept"
+        )
+
+    def _first_bad(self) -> tuple[int, float, list[int]] | None:
+        """Step, loss and row ids of this rank's first step whose loss is not finite."""
+        if not self.unchecked:
+            return None
+        losses = torch.stack([outcome.loss for _, outcome in self.unchecked]).tolist()
+        for (step, outcome), loss in zip(self.unchecked, losses, strict=True):
+            if loss - loss != 0:
+                row_ids = torch.cat([row_ids.cpu() for row_ids in outcome.row_ids])
+                return step, loss, row_ids.tolist()
+        return None
+
+    def _log(self, epoch: int, step: int, outcome: StepOutcome) -> None:
+        self.check()
+        means = _summed(gather_objects(_numbers(outcome)))
+        elapsed = time.perf_counter() - self.since
+        event = {
+            **means,
+            "kind": "step",
+            "epoch": epoch,
+            "step": step,
+            "lr": outcome.lr,
+            "rows_per_s": self.num_rows / elapsed,
+            "data_wait_fraction": min(1.0, self.wait_s / elapsed),
+        }
+        if outcome.gradient_norm is not None:
+            event["gradient_norm"] = float(outcome.gradient_norm)
+        if self.worker.rank == 0:
+            self.worker.log(event)
+        self.restart()
+
+
+def _numbers(outcome: StepOutcome) -> dict[str, float]:
+    tensors = {**outcome.extras, "loss": outcome.loss}
+    values = torch.stack([value.float() for value in tensors.values()]).tolist()
+    return dict(zip(tensors, values, strict=True))
+
+
+def _summed(of_ranks: list[dict[str, float]]) -> dict[str, Any]:
+    """Every rank has its rows' part of the mean; ranks without rows lack the extras."""
+    names = {name: None for numbers in of_ranks for name in numbers}
+    return {name: sum(numbers.get(name, 0.0) for numbers in of_ranks) for name in names}

@@ -1,0 +1,65 @@
+"""How to train: the choices of a run in one value, without the task and without the process."""
+
+from dataclasses import dataclass, field
+
+from aiplat.errors import ConfigError, DataError
+from aiplat.tasks.task import Task
+from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
+from aiplat.training.optim import MakeOptimizer, MakeSchedule
+from aiplat.training.samples import num_batches
+from aiplat.training.worker import Worker
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The sections that the loop reads. make_schedule: None keeps the optimizer's learning rate."""
+
+    dataset: DatasetConfig
+    make_optimizer: MakeOptimizer
+    make_schedule: MakeSchedule | None = None
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    seed: int = 0
+
+    def steps_per_epoch(self, num_rows: int) -> int:
+        """Optimizer steps of a whole epoch."""
+        return num_batches(num_rows, self.dataset.batch_size)
+
+    def total_steps(self, num_rows: int) -> int:
+        """Optimizer steps of the whole run, if nothing stops it early."""
+        planned = self.loop.max_epochs * self.steps_per_epoch(num_rows)
+        return planned if self.loop.max_steps is None else min(planned, self.loop.max_steps)
+
+    def micro_batch_rows(self, world_size: int) -> int:
+        """Rows that one rank computes at a time, at most."""
+        return -(-self.dataset.batch_size // (world_size * self.loop.accumulate))
+
+
+def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
+    """Raise ConfigError or DataError where this task cannot be trained so, on this data."""
+    num_rows = worker.num_rows("train")
+    if not num_rows:
+        raise DataError(f"dataset {recipe.dataset.name!r} has no rows to train on (split 'train')")
+    if recipe.loop.early_stop_epochs and not worker.num_rows("val"):
+        raise ConfigError(
+            "loop.early_stop_epochs needs validation rows, and the dataset has no split 'val'; "
+            "set it to null or ingest the data with one"
+        )
+    if task.coupled:
+        _check_coupled(recipe, num_rows, worker.world_size)
+
+
+def _check_coupled(recipe: Recipe, num_rows: int, world_size: int) -> None:
+    if recipe.loop.accumulate > 1:
+        raise ConfigError(
+            f"loop.accumulate is {recipe.loop.accumulate}, but this task compares the rows of a "
+            "batch with each other, so cutting the batch changes its loss; set loop.accumulate=1"
+        )
+    # The last two batches share their rows, so that none is smaller than half a batch.
+    smallest = min(recipe.dataset.batch_size // 2, num_rows)
+    if smallest < world_size:
+        raise ConfigError(
+            f"dataset.batch_size is {recipe.dataset.batch_size} for {num_rows} rows and "
+            f"{world_size} workers: this task needs a row for every worker in every batch; raise "
+            "dataset.batch_size or lower scale.num_workers"
+        )

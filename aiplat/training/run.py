@@ -1,0 +1,127 @@
+"""A run's folder: who may write it, what it was started with, how far it came.
+
+The name of a run is its identity. Starting it again continues it, so what decides its outcome may
+not change in between, and one process at a time may hold it.
+"""
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from omegaconf import OmegaConf
+
+from aiplat.config.tree import flatten
+from aiplat.datasets.versions import DatasetVersion
+from aiplat.errors import ConfigError
+from aiplat.store import files
+
+CONFIG = "config.yaml"
+STATE = "run.json"
+
+# What may differ when a run is continued: where and how it runs, not what it computes.
+_FREE = (
+    "storage",
+    "cluster",
+    "scale",
+    "tracking",
+    "register",
+    "checkpoint",
+    "loop.log_every_steps",
+)
+
+
+@dataclass
+class Run:
+    """The folder of one run, held by this process."""
+
+    name: str
+    uri: str
+
+    @property
+    def version(self) -> str | None:
+        """The hash of the dataset version that the run began with; None before it began."""
+        return self._state.get("version")
+
+    @property
+    def tracking_id(self) -> str | None:
+        """What the tracker calls the run; None before it began."""
+        return self._state.get("tracking_id")
+
+    def begin(self, dataset: DatasetVersion, tracking_id: str) -> None:
+        """Note what the run trains on and where it is recorded, for when it is continued."""
+        state = {"dataset": dataset.id, "version": dataset.version, "tracking_id": tracking_id}
+        files.write_json(files.join(self.uri, STATE), state)
+
+    @property
+    def model(self) -> str:
+        """Where the finished model version is exported to."""
+        return files.join(self.uri, "model")
+
+    @property
+    def _state(self) -> dict[str, Any]:
+        path = files.join(self.uri, STATE)
+        return dict(files.read_json(path)) if files.exists(path) else {}
+
+
+@contextmanager
+def open_run(storage: str, name: str, config: Mapping[str, Any]) -> Iterator[Run]:
+    """Create the run's folder or take it up again, and hold it until the block ends.
+
+    config: the whole composed configuration. Raises ConfigError where another process holds the
+    folder, or where `config` differs in anything that decides the outcome from what the run was
+    started with.
+    """
+    run = Run(name=name, uri=files.join(files.absolute(storage), "runs", name))
+    with _held(run):
+        path = files.join(run.uri, CONFIG)
+        if files.exists(path):
+            _check_same(run, OmegaConf.create(files.read_bytes(path).decode()), config)
+        else:
+            files.write_bytes(path, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+        yield run
+
+
+@contextmanager
+def _held(run: Run) -> Iterator[None]:
+    if files.is_remote(run.uri):
+        # Object stores have no locks; there the submitter keeps names apart.
+        yield
+        return
+    folder = Path(run.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        _take(lock, run)
+        yield
+
+
+def _take(lock: IO[str], run: Run) -> None:
+    # The kernel gives the lock back when its holder dies, however it dies.
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(
+            f"name={run.name}: another process is training this run ({run.uri}); wait for it, or "
+            "choose another name="
+        ) from None
+
+
+def _check_same(run: Run, before: Any, now: Mapping[str, Any]) -> None:
+    old, new = flatten(OmegaConf.to_container(before)), flatten(now)
+    changed = [
+        f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not _is_free(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"run {run.name!r} was started with another configuration ({run.uri}):\n"
+            + "\n".join(changed)
+            + "\nchoose another name= for this one, or set these back to continue it"
+        )
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in _FREE)

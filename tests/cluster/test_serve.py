@@ -1,0 +1,231 @@
+"""A model version behind HTTP on a real cluster, beside an application that is none of ours."""
+
+import base64
+import dataclasses
+import io
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aiplat.cluster.session import Session
+from aiplat.datasets.versions import Column, DatasetInfo
+from aiplat.errors import ClusterError
+from aiplat.inference.predictor import Predictor
+from aiplat.registry.card import ModelFacts
+from aiplat.registry.export import export_model
+from aiplat.registry.versions import ModelVersion
+from aiplat.serving.config import BatchingConfig, ServingConfig
+from aiplat.tasks.build import BuildSource, build_task
+
+# Ray Serve declares and uses its own deprecated settings.
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+FORM = "multipart/form-data; boundary=b"
+LABELS = ("circle", "square", "triangle")
+MODEL = {
+    "_target_": "aiplat.models.fusion.Fusion",
+    "hidden": 8,
+    "towers": {
+        "_target_": "aiplat.models.towers.ConvTowers",
+        "image_size": 16,
+        "embed_size": 8,
+        "channels": [4, 8],
+        "text": {
+            "_target_": "aiplat.models.sizes.TransformerSizes",
+            "width": 8,
+            "layers": 1,
+            "heads": 2,
+            "vocab_size": 300,
+        },
+    },
+}
+TASK = {
+    "_target_": "aiplat.tasks.multimodal_classification.MultimodalClassification",
+    "image": {"_target_": "aiplat.tasks.images.ImageColumn"},
+    "text": {"_target_": "aiplat.tasks.texts.TextColumn"},
+    "label": {"_target_": "aiplat.tasks.labels.LabelColumn"},
+}
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
+    """A version of an untrained model of images and texts: its answers are as good as any."""
+    folder = tmp_path_factory.mktemp("shapes")
+    info = DatasetInfo(
+        (Column("image", "image"), Column("text", "text"), Column("answer", "label")), LABELS
+    )
+    assets = folder / "assets"
+    source = BuildSource(info, assets, texts=lambda _: ["is it a circle?", "is there a square?"])
+    task = build_task(MODEL, TASK, source)
+    facts = ModelFacts(
+        name="shapes",
+        run="first",
+        config={"model": MODEL, "task": TASK},
+        info=info,
+        dataset="shapes@0123",
+        num_rows={"train": 2},
+        inputs=task.inputs,
+        outputs=task.outputs,
+        metrics={"test": {"accuracy": 0.5}},
+        primary="accuracy",
+    )
+    weights = task.model.state_dict()
+    uri = export_model(str(folder / "model"), weights, str(assets), facts)
+    return ModelVersion("shapes", 1, (), uri, "", "", "shapes@0123", "")
+
+
+@pytest.fixture(scope="module")
+def config() -> ServingConfig:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    # Long enough for requests to meet in a batch however slow this machine is.
+    batching = BatchingConfig(max_batch_size=8, wait_s=0.05)
+    return ServingConfig(port=port, max_body_mb=0.2, batching=batching)
+
+
+@pytest.fixture(scope="module")
+def url(cluster: Session, version: ModelVersion, config: ServingConfig) -> Iterator[str]:
+    """The address of an endpoint over version 1."""
+    from aiplat.cluster import serve
+
+    yield serve.deploy({"shapes": version}, config).url
+    serve.take_down()
+
+
+def picture(red: int) -> bytes:
+    stream = io.BytesIO()
+    Image.linear_gradient("L").resize((24, 20)).point(lambda value: value ^ red).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def send(
+    url: str, body: bytes | None = None, content_type: str = "application/json"
+) -> tuple[int, Message, Any]:
+    request = urllib.request.Request(url, body, {"Content-Type": content_type})  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return response.status, response.headers, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, json.loads(error.read())
+
+
+def predict_url(url: str) -> str:
+    return f"{url}/v1/models/shapes:predict"
+
+
+def as_json(rows: list[dict[str, Any]]) -> bytes:
+    encoded = [row | {"image": base64.b64encode(row["image"]).decode()} for row in rows]
+    return json.dumps({"inputs": encoded}).encode()
+
+
+def as_form(row: dict[str, Any]) -> bytes:
+    part = b'--b\r\nContent-Disposition: form-data; name="'
+    return (
+        part + b'text"\r\n\r\n' + row["text"].encode() + b"\r\n"
+        + part + b'image"; filename="a.png"\r\n\r\n' + row["image"] + b"\r\n--b--\r\n"
+    )  # fmt: skip
+
+
+def test_answers_are_those_of_the_predictor_whatever_else_is_asked(
+    url: str, version: ModelVersion
+) -> None:
+    rows = [{"image": picture(red), "text": "is it? " * (red % 7)} for red in range(24)]
+    expected = [row["probabilities"] for row in Predictor.open(Path(version.uri), "cpu")(rows)]
+    cut = rows[0] | {"image": picture(0)[:-40]}
+
+    def ask(index: int) -> tuple[int, Any]:
+        # Every third request is bad, half of the others are forms.
+        if index % 3 == 2:
+            return send(predict_url(url), as_json([rows[index], cut]))[::2]
+        if index % 2:
+            return send(predict_url(url), as_form(rows[index]), FORM)[::2]
+        return send(predict_url(url), as_json([rows[index]]))[::2]
+
+    with ThreadPoolExecutor(len(rows)) as clients:
+        replies = list(clients.map(ask, range(len(rows))))
+    for index, (status, body) in enumerate(replies):
+        if index % 3 == 2:
+            assert (status, body["field"]) == (422, "inputs[1].image")
+        else:
+            (prediction,) = body["predictions"]
+            assert prediction["probabilities"] == pytest.approx(expected[index], abs=1e-4)
+    # Different rows are told apart by more than that.
+    assert max(row["circle"] for row in expected) - min(row["circle"] for row in expected) > 1e-2
+
+
+def test_what_is_wrong_is_answered_by_problems_and_the_endpoint_stays_ready(url: str) -> None:
+    unknown = send(f"{url}/v1/models/shape:predict", b"{}")
+    assert (unknown[0], unknown[1]["Content-Type"]) == (404, "application/problem+json")
+    neither = send(predict_url(url), b'{"inputs": [{}]}')
+    assert (neither[0], neither[2]["field"]) == (422, "inputs[0]")
+    large = send(predict_url(url), b"[" * 300_000)
+    assert (large[0], large[2]["type"]) == (413, "urn:aiplat:problem:body-too-large")
+    example = send(f"{url}/v1/models/shapes")[2]["example"]
+    status, headers, _ = send(predict_url(url), json.dumps(example).encode())
+    assert status == 200
+    assert len(headers.get_all("X-Request-Id", [])) == 1
+    assert send(f"{url}/readyz")[2] == {"status": "ready", "models": {"shapes": True}}
+
+
+def test_an_update_drops_no_request(url: str, version: ModelVersion, config: ServingConfig) -> None:
+    from aiplat.cluster import serve
+
+    body = as_json([{"image": picture(3), "text": "is it?"}])
+    replies: list[tuple[int, str | None]] = []
+    is_updated = threading.Event()
+
+    def ask() -> None:
+        while not is_updated.is_set():
+            status, headers, _ = send(predict_url(url), body)
+            replies.append((status, headers["X-Model-Version"]))
+
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(ask) for _ in range(4)]
+        try:
+            serve.deploy({"shapes": dataclasses.replace(version, version=2)}, config)
+            assert send(f"{url}/v1/models/shapes")[2]["version"] == "2"
+        finally:
+            is_updated.set()
+    for client in asking:
+        client.result()
+    assert {status for status, _ in replies} == {200}
+    assert "1" in {number for _, number in replies}
+    assert send(predict_url(url), body)[1]["X-Model-Version"] == "2"
+
+
+def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_others(
+    url: str, version: ModelVersion, config: ServingConfig
+) -> None:
+    from ray import serve as ray_serve
+
+    from aiplat.cluster import serve
+
+    class Stranger:
+        def __call__(self) -> str:
+            return "still here"
+
+    deployment = ray_serve.deployment(Stranger, ray_actor_options={"num_cpus": 0})
+    stranger = ray_serve.run(deployment.bind(), name="stranger", route_prefix=None)
+    with pytest.raises(ClusterError, match="cannot move"):
+        serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1))
+    gone = dataclasses.replace(version, uri=f"{version.uri}-gone")
+    with pytest.raises(ClusterError, match="are gone from"):
+        serve.deploy({"shapes": gone}, config)
+    assert send(predict_url(url), as_json([{"image": picture(3), "text": "is it?"}]))[0] == 200
+    assert serve.take_down()
+    assert not serve.take_down()
+    assert stranger.remote().result() == "still here"
+    ray_serve.delete("stranger")

@@ -1,0 +1,22 @@
+"""The root of each job, and what nobody but the user can say of it."""
+
+from typing import Any
+
+from aiplat.jobs import schema
+
+ROOTS: dict[str, type[Any]] = {
+    "evaluate": schema.EvaluateConfig,
+    "ingest": schema.IngestConfig,
+    "predict": schema.PredictConfig,
+    "register": schema.RegisterJobConfig,
+    "serve": schema.ServeConfig,
+    "train": schema.TrainConfig,
+}
+REQUIRED = {
+    "evaluate": ["model=shapes@champion"],
+    "ingest": ["source=imagefolder", "source.path=photos"],
+    "predict": ["model=shapes@champion", "input.dataset=shapes"],
+    "register": ["run=shapes", "name=shapes"],
+    "serve": ["models=[shapes@champion]"],
+    "train": ["+exp=clip"],
+}

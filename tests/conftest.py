@@ -1,0 +1,37 @@
+"""For every test: no network telemetry, and no cluster unless the test says so."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+
+@pytest.fixture(autouse=True)
+def no_cluster_unmarked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Ray takes seconds to start: a test that starts it and is not marked `cluster` fails."""
+    if request.node.get_closest_marker("cluster"):
+        yield
+        return
+
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise RuntimeError("this test starts Ray without the marker 'cluster'")
+
+    before = _is_running()
+    if "ray" in sys.modules:
+        monkeypatch.setattr(sys.modules["ray"], "init", refuse)
+    yield
+    # A test that was the first to import Ray got past the refusal.
+    if not before and _is_running():
+        sys.modules["ray"].shutdown()
+        pytest.fail("this test started Ray without the marker 'cluster'")
+
+
+def _is_running() -> bool:
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

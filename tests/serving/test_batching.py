@@ -1,0 +1,116 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiplat.serving.batching import Batcher
+
+
+class Model:
+    """Doubles numbers, a batch at a time, each batch held until it is let go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Semaphore(0)
+
+    async def answer(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        await self.gate.acquire()
+        return [2 * item for item in items]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def asked(batcher: Batcher[int, int], items: range) -> list[asyncio.Task[int]]:
+    return [asyncio.create_task(batcher.ask(item)) for item in items]
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(scene(), 10)
+
+    asyncio.run(limited())
+
+
+def test_items_gather_while_a_batch_is_answered() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=4, wait_s=0)
+        first = asked(batcher, range(1))
+        await until(lambda: len(model.batches) == 1)
+        rest = asked(batcher, range(1, 7))
+        await asyncio.sleep(0.01)
+        assert model.batches == [[0]]
+        for _ in range(3):
+            model.gate.release()
+        assert await asyncio.gather(*first, *rest) == [0, 2, 4, 6, 8, 10, 12]
+        assert model.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+    run(scene)
+
+
+def test_a_full_batch_does_not_wait() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=3, wait_s=3600)
+        model.gate.release()
+        assert await asyncio.gather(*asked(batcher, range(3))) == [0, 2, 4]
+        assert model.batches == [[0, 1, 2]]
+
+    run(scene)
+
+
+def test_a_batch_that_is_not_full_goes_when_its_first_item_waited_long_enough() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=3, wait_s=0.01)
+        model.gate.release()
+        assert await asyncio.gather(*asked(batcher, range(2))) == [0, 2]
+        assert model.batches == [[0, 1]]
+
+    run(scene)
+
+
+def test_an_item_nobody_waits_for_is_left_out() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=3, wait_s=0)
+        (first,) = asked(batcher, range(1))
+        await until(lambda: len(model.batches) == 1)
+        gone, kept = asked(batcher, range(1, 3))
+        await asyncio.sleep(0)
+        gone.cancel()
+        model.gate.release()
+        model.gate.release()
+        assert [await first, await kept] == [0, 4]
+        assert model.batches == [[0], [2]]
+
+    run(scene)
+
+
+def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other() -> None:
+    async def answer(items: list[int]) -> list[int]:
+        if 1 in items:
+            raise ValueError("one")
+        return items
+
+    async def scene() -> None:
+        batcher = Batcher(answer, max_batch_size=2, wait_s=3600)
+        first = await asyncio.gather(*asked(batcher, range(2)), return_exceptions=True)
+        assert [str(outcome) for outcome in first] == ["one", "one"]
+        assert await asyncio.gather(*asked(batcher, range(2, 4))) == [2, 3]
+
+    run(scene)
+
+
+def test_an_answer_of_the_wrong_length_is_a_failure() -> None:
+    async def answer(items: list[int]) -> list[int]:
+        return items[:-1]
+
+    async def scene() -> None:
+        batcher = Batcher(answer, max_batch_size=2, wait_s=3600)
+        outcomes = await asyncio.gather(*asked(batcher, range(2)), return_exceptions=True)
+        assert all(isinstance(outcome, ValueError) for outcome in outcomes)
+
+    run(scene)

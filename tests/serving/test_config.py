@@ -1,0 +1,47 @@
+import pytest
+
+from aiplat.errors import ConfigError
+from aiplat.serving.config import (
+    AutoscalingConfig,
+    BatchingConfig,
+    ReplicaConfig,
+    ServingConfig,
+)
+
+
+def test_a_replica_takes_two_full_batches_unless_told_otherwise() -> None:
+    assert ServingConfig(batching=BatchingConfig(max_batch_size=5)).max_ongoing_requests == 10
+    told = ServingConfig(
+        batching=BatchingConfig(max_batch_size=5), replica=ReplicaConfig(max_ongoing_requests=64)
+    )
+    assert told.max_ongoing_requests == 64
+
+
+def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
+    with pytest.raises(ConfigError, match="twice batching.max_batch_size \\(16\\)"):
+        ServingConfig(replica=ReplicaConfig(max_ongoing_requests=31))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        (AutoscalingConfig, {"min_replicas": 3, "max_replicas": 2}, "max_replicas is 2"),
+        (AutoscalingConfig, {"min_replicas": 0, "max_replicas": 0}, "max_replicas is 0"),
+        (AutoscalingConfig, {"target_ongoing_requests": 0}, "more than 0"),
+        (BatchingConfig, {"max_batch_size": 0}, "max_batch_size is 0"),
+        (ReplicaConfig, {"num_gpus": -1}, "num_gpus is -1"),
+        (ServingConfig, {"max_rows": 0}, "max_rows is 0"),
+        (ServingConfig, {"max_body_mb": 0}, "max_body_mb is 0"),
+        (ServingConfig, {"request_timeout_s": -1}, "request_timeout_s is -1"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(
+    section: type, values: dict[str, float], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        section(**values)
+
+
+def test_limits_are_counted_in_bytes_and_pixels() -> None:
+    config = ServingConfig(max_body_mb=0.5, max_megapixels=2)
+    assert (config.max_body_bytes, config.max_pixels) == (500_000, 2_000_000)

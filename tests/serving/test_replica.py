@@ -1,0 +1,160 @@
+"""One model copy under many requests at once: nobody's answer depends on who else asked."""
+
+import asyncio
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from aiplat.inference.predictor import RowError
+from aiplat.serving.config import BatchingConfig
+from aiplat.serving.replica import Replica, join
+from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, Row, RowsError
+from aiplat.tasks.fields import InputField
+from aiplat.tasks.task import Batch
+
+INFO = ModelInfo(
+    name="letters",
+    version="1",
+    inputs=(InputField("text", "text"), InputField("image", "image", required=False)),
+    outputs=(),
+)
+
+
+class Letters:
+    """Attends over the letters of a text; its batches are as wide as their longest row.
+
+    It fails on every batch with the text `bug`, and refuses what is no text.
+    """
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(256, 16).eval()
+        self.attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+        self.sizes: list[int] = []
+        self.failure: Exception = RuntimeError("a bug")
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        for index, row in enumerate(rows):
+            if not row["text"].isascii():
+                raise RowError(index, "text", "expected ASCII")
+            if row.get("image"):
+                Image.open(io.BytesIO(row["image"])).load()
+        width = max(len(row["text"]) for row in rows)
+        tokens = torch.zeros(len(rows), width, dtype=torch.int64)
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            letters = torch.tensor(list(row["text"].encode()))
+            tokens[index, : len(letters)] = letters
+            mask[index, : len(letters)] = True
+        is_bug = torch.tensor([row["text"] == "bug" for row in rows])
+        return {"tokens": tokens, "mask": mask, "is_bug": is_bug}
+
+    def predict(self, batch: Batch) -> list[Answer]:
+        self.sizes.append(len(batch["tokens"]))
+        if batch["is_bug"].any():
+            raise self.failure
+        mask = batch["mask"]
+        with torch.inference_mode():
+            states = self.attention(self.embedding(batch["tokens"]), src_key_padding_mask=~mask)
+        summed = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return [{"vector": row} for row in summed.tolist()]
+
+
+def ask_together(replica: Replica, requests: Sequence[list[Row]]) -> list[Answers | BaseException]:
+    async def scene() -> list[Answers | BaseException]:
+        asked = (replica.predict(rows) for rows in requests)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(scene())
+
+
+def vectors(answers: Answers | BaseException) -> torch.Tensor:
+    assert isinstance(answers, Answers)
+    return torch.tensor([row["vector"] for row in answers.rows])
+
+
+@pytest.fixture
+def letters() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def replica(letters: Letters) -> Replica:
+    return Replica(letters, INFO, BatchingConfig(max_batch_size=8, wait_s=0.02), threads=1)
+
+
+def test_answers_do_not_depend_on_the_batch_they_were_joined_to(
+    replica: Replica, letters: Letters
+) -> None:
+    texts = ["a", "much longer than the others are", "short", "of middling length", "x" * 60]
+    requests: list[list[Row]] = [[{"text": text}] for text in texts] + [
+        [{"text": text} for text in reversed(texts)]
+    ]
+    together = ask_together(replica, requests)
+    assert max(letters.sizes) == 8
+    for rows, answers in zip(requests, together, strict=True):
+        alone = torch.tensor([letters.predict(letters.encode([row]))[0]["vector"] for row in rows])
+        assert (vectors(answers) - alone).abs().max() < 1e-5
+    assert (vectors(together[0]) - vectors(together[1])).abs().max() > 0.1
+
+
+def test_a_bad_row_spoils_no_other_request(replica: Replica) -> None:
+    stream = io.BytesIO()
+    Image.linear_gradient("L").save(stream, "PNG")
+    cut = {"text": "a", "image": stream.getvalue()[:-200]}
+    requests: list[list[Row]] = [
+        [{"text": "a"}],
+        [{"text": "b"}, {"text": "é"}],
+        [{"text": "c"}, cut],
+        [{"text": "d"}, {"text": "bug"}],
+        [{"text": "a"}],
+    ]
+    good, refused, damaged, failed, also_good = ask_together(replica, requests)
+    assert (vectors(good) - vectors(also_good)).abs().max() < 1e-5
+    assert isinstance(refused, RowsError)
+    assert refused.faults == {1: Fault("text", "expected ASCII")}
+    assert isinstance(damaged, RowsError)
+    assert damaged.faults.keys() == {1}
+    assert damaged.faults[1].field == "image"
+    assert "damaged" in damaged.faults[1].detail
+    assert isinstance(failed, RuntimeError)
+
+
+def test_a_lost_device_is_reported_instead_of_tried_again(
+    replica: Replica, letters: Letters
+) -> None:
+    replica.check()
+    letters.failure = torch.AcceleratorError("illegal memory access")
+    outcomes = ask_together(replica, [[{"text": "a"}], [{"text": "bug"}], [{"text": "b"}]])
+    assert all(isinstance(outcome, torch.AcceleratorError) for outcome in outcomes)
+    assert letters.sizes == [3]
+    with pytest.raises(torch.AcceleratorError):
+        replica.check()
+
+
+def test_warming_up_answers_a_full_batch(replica: Replica, letters: Letters) -> None:
+    replica.warm_up()
+    assert letters.sizes == [8]
+
+
+def test_warming_up_fails_where_the_model_does(letters: Letters) -> None:
+    broken = ModelInfo("letters", "1", (InputField("text", "text", example="bug"),), ())
+    with pytest.raises(RuntimeError, match="a bug"):
+        Replica(letters, broken, BatchingConfig(), threads=1).warm_up()
+
+
+def test_rows_of_different_length_are_joined_with_zeros() -> None:
+    rows = [
+        {"tokens": torch.tensor([[1, 2, 3]]), "mask": torch.tensor([[True] * 3])},
+        {"tokens": torch.tensor([[4]]), "mask": torch.tensor([[True]])},
+    ]
+    joined = join(rows)
+    assert joined["tokens"].tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert joined["mask"].tolist() == [[True, True, True], [True, False, False]]
+    square = join([{"a": torch.ones(1, 1, 2)}, {"a": torch.ones(1, 2, 1)}])
+    assert square["a"].tolist() == [[[1, 1], [0, 0]], [[1, 0], [1, 0]]]
