@@ -37,7 +37,17 @@ def make_targets(text: str) -> set[str]:
     return {target for names in called for target in names.split()}
 
 
-@pytest.mark.parametrize("command", commands(README) + inline(README) + inline(CONTRIBUTING))
+EXAMPLES = [
+    line.lstrip("# ")
+    for file in sorted((ROOT / "conf").glob("*.yaml"))
+    for line in file.read_text().splitlines()
+    if line.startswith("#   python ")
+]
+
+
+@pytest.mark.parametrize(
+    "command", [*commands(README), *inline(README), *inline(CONTRIBUTING), *EXAMPLES]
+)
 def test_a_command_means_something(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     if command.startswith("make "):
         assert command.split()[1:] != []

@@ -41,6 +41,8 @@ _ENDPOINT = "endpoint"
 # The endpoint only waits for models; its own limit must never be the one that is met.
 _MAX_ENDPOINT_REQUESTS = 1000
 _ENDPOINT_TARGET_REQUESTS = 64
+# Without any replica, too: autoscaling starts one for the request that comes.
+_ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 _MAX_START_TRIES = 2
 _POLL_S = 0.5
 
@@ -121,7 +123,7 @@ class RemoteModel:
         deployment = application.deployments.get(_deployment_name(self.info.name))
         if deployment is None:
             return False
-        return deployment.status == "HEALTHY" or deployment.replica_states.get("RUNNING", 0) > 0
+        return deployment.status in _ANSWERING or deployment.replica_states.get("RUNNING", 0) > 0
 
 
 class Endpoint:
@@ -279,8 +281,10 @@ def _autoscaling(config: ServingConfig, **changes: Any) -> dict[str, Any]:
         "target_ongoing_requests": scaling.target_ongoing_requests,
         "upscale_delay_s": scaling.upscale_delay_s,
         "downscale_delay_s": scaling.downscale_delay_s,
-        # With the default of 10 s a model that was let go takes that much longer to come back.
+        # With the default of 10 s a model that was let go takes that much longer to come back, and
+        # with 30 s of looking back the delays above would hardly matter.
         "metrics_interval_s": 1,
+        "look_back_period_s": 5,
         **changes,
     }
 
@@ -320,10 +324,18 @@ def _last_line(error: Exception) -> str:
 
 
 def _messages(application: Any) -> str:
-    """What Serve says of the application and of its deployments that are not well."""
-    told = [application.message] + [
-        f"{name}: {deployment.message or deployment.status.value.lower()}"
+    """What Serve says of the deployments that are not well."""
+    unwell = {
+        name: deployment
         for name, deployment in application.deployments.items()
         if deployment.status != "HEALTHY"
-    ]
-    return "; ".join(message for message in told if message)
+    }
+    told = [f"{name}: {_cause(item.message)}" for name, item in unwell.items() if item.message]
+    states = [f"{name} is {item.status.value.lower()}" for name, item in unwell.items()]
+    return "; ".join(told or states) or application.message
+
+
+def _cause(message: str) -> str:
+    """The message of a replica's error; of one that the user can mend without its traceback."""
+    kind, _, said = message.strip().splitlines()[-1].partition(": ")
+    return said if kind.startswith("aiplat.") else message

@@ -194,8 +194,10 @@ def _report(request: _Request, found: list[Problem]) -> str:
     parts = [(str(item.config_path), item.package or "") for item in composed.defaults]
     lines = []
     for problem in found:
-        place = origin(problem.path, request.folders, parts, request.values)
-        lines.append(f"  {problem.path}{f' ({place})' if place else ''}: {problem.message}")
+        path = problem.path
+        place = origin(path, request.folders, parts, request.values) if path else ""
+        where = f"{path} ({place})" if place else path or request.name
+        lines.append(f"  {where}: {problem.message}")
     count = f"{len(lines)} problems" if len(lines) > 1 else "a problem"
     help_hint = f"'python -m aiplat.jobs.{request.name} --help' lists the choices and every key"
     return "\n".join([f"{request.name}: {count} in the configuration", *sorted(lines), help_hint])

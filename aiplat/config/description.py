@@ -24,7 +24,8 @@ def description(
     """The whole text, ready to print."""
     folders = search_path(config_dirs)
     choices = _choices(name, folders)
-    lines = [*_purpose(main), "", *_usage(name), "", *choices, "Keys:", *_keys(root)]
+    usage = [*_usage(name), *_examples(folders[0] / f"{name}.yaml")]
+    lines = [*_purpose(main), "", *usage, "", *choices, "Keys:", *_keys(root)]
     return "\n".join(lines) + "\n"
 
 
@@ -45,11 +46,15 @@ def field_notes(section: type[Any]) -> dict[str, str]:
 
 
 def first_comment(file: Path) -> str:
-    """The first comment of a YAML file, Hydra's package line left out."""
+    """The first sentence of a YAML file's comment, Hydra's package line left out."""
+    words: list[str] = []
     for line in file.read_text().splitlines():
-        if line.startswith("#") and "@package" not in line:
-            return line.lstrip("# ")
-    return ""
+        if "@package" in line:
+            continue
+        if not line.startswith("#") or (words and words[-1].endswith(".")):
+            break
+        words += line.lstrip("# ").split()
+    return " ".join(words)
 
 
 def additions(name: str, folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
@@ -80,6 +85,13 @@ def _usage(name: str) -> list[str]:
         "  --cfg job         print the whole configuration instead of running",
         "  --config-dir DIR  read further groups and experiments from DIR/<group>/<option>.yaml",
     ]
+
+
+def _examples(file: Path) -> list[str]:
+    """The calls that the first comment of a root file shows."""
+    calls = [line.lstrip("# ") for line in file.read_text().splitlines() if line.startswith("#")]
+    shown = [f"  {call}" for call in calls if call.startswith("python ")]
+    return ["", "Examples:", *shown] if shown else []
 
 
 def _choices(name: str, folders: Sequence[Path]) -> Iterator[str]:

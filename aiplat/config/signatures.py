@@ -1,7 +1,7 @@
 """The signature behind an import path, read from source so that a check need not import it.
 
 Importing a model means importing torch, which takes longer than a person who mistyped a key should
-wait. Whatever the source does not settle (decorators, inherited constructors, compiled code) is
+wait. Whatever the source does not settle (decorators, several base classes, compiled code) is
 imported after all.
 """
 
@@ -112,7 +112,7 @@ def _closed_names(body: list[ast.stmt]) -> list[str] | None:
 
 
 def _parameters(found: _Found) -> list[Parameter] | None:
-    """The parameters of a call; None where decorators or a base class decide them."""
+    """The parameters of a call; None where only an import can tell."""
     node = found.node
     if node.decorator_list:
         return None
@@ -121,11 +121,22 @@ def _parameters(found: _Found) -> list[Parameter] | None:
     if node.keywords:
         return None
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
-    if not node.bases and not {"__init__", "__new__"} & methods.keys():
-        return []
-    if "__new__" in methods or "__init__" not in methods or methods["__init__"].decorator_list:
+    if "__new__" in methods:
         return None
-    return _arguments(methods["__init__"])[1:]
+    if "__init__" not in methods:
+        return _inherited(found)
+    return None if methods["__init__"].decorator_list else _arguments(methods["__init__"])[1:]
+
+
+def _inherited(found: _Found) -> list[Parameter] | None:
+    """The parameters of the constructor that a class has from the only class it builds on."""
+    bases = found.node.bases if isinstance(found.node, ast.ClassDef) else []
+    if not bases:
+        return []
+    if len(bases) > 1 or not isinstance(bases[0], ast.Name):
+        return None
+    base = _definition(found.module, bases[0].id, depth=1)
+    return _parameters(base) if base else None
 
 
 def _arguments(function: ast.FunctionDef) -> list[Parameter]:

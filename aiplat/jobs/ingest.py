@@ -1,4 +1,4 @@
-"""Make a dataset version: python -m aiplat.jobs.ingest source=imagefolder source.path=photos/"""
+"""Make a dataset version out of files, and report what is wrong with them."""
 
 from pathlib import Path
 from typing import Any

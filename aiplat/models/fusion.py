@@ -33,8 +33,10 @@ class Fusion(nn.Module):
         self.text_tower = towers.text_tower if modalities != "image" else None
         self.no_image = nn.Parameter(0.02 * torch.randn(towers.embed_size))
         self.no_text = nn.Parameter(0.02 * torch.randn(towers.embed_size))
+        # Each side on a scale of its own, lest the louder drown the other.
+        self.image_norm = nn.LayerNorm(towers.embed_size)
+        self.text_norm = nn.LayerNorm(towers.embed_size)
         self.head = nn.Sequential(
-            nn.LayerNorm(2 * towers.embed_size),
             nn.Linear(2 * towers.embed_size, hidden),
             nn.GELU(),
             nn.Dropout(dropout),
@@ -61,6 +63,6 @@ class Fusion(nn.Module):
         if self.text_tower is not None and has_text is not None:
             worded = torch.where(has_text[:, None], self.text_tower(tokens, mask), worded)
         rows = max(len(side) for side in (pictured, worded) if side.ndim == 2)
-        sides = [side.expand(rows, -1) for side in (pictured, worded)]
-        scores: Tensor = self.head(torch.cat(sides, dim=1))
+        sides = self.image_norm(pictured), self.text_norm(worded)
+        scores: Tensor = self.head(torch.cat([side.expand(rows, -1) for side in sides], dim=1))
         return scores

@@ -24,12 +24,16 @@ class Towers(Protocol):
     vocab_size, max_tokens: the bounds of the token ids and of their number.
     """
 
-    image_tower: nn.Module
-    text_tower: nn.Module
     image_size: int
     embed_size: int
     vocab_size: int
     max_tokens: int
+
+    @property
+    def image_tower(self) -> nn.Module: ...  # noqa: D102
+
+    @property
+    def text_tower(self) -> nn.Module: ...  # noqa: D102
 
 
 class ConvTowers:

@@ -47,8 +47,9 @@ class TextTransformer(nn.Module):
             Block(sizes.width, sizes.heads, sizes.dropout) for _ in range(sizes.layers)
         )
         self.norm = nn.LayerNorm(sizes.width)
-        nn.init.normal_(self.tokens.weight, std=0.02)
-        nn.init.normal_(self.positions, std=0.01)
+        # Large beside what the blocks add at first, so that texts of one word's difference differ.
+        nn.init.normal_(self.tokens.weight, std=1.0)
+        nn.init.normal_(self.positions, std=0.1)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens: ids (rows, tokens); mask: boolean, false on padding. Returns (rows, width)."""

@@ -118,11 +118,14 @@ def remove_file(uri: str) -> None:
 
 
 def remove_drafts(uri: str) -> None:
-    """Remove the draft folders directly below `uri` that writers which died left behind."""
+    """Remove the drafts directly below `uri` that writers which died left behind."""
     if is_remote(uri):
         return
     for draft in Path(absolute(uri)).glob(".*"):
-        shutil.rmtree(draft, ignore_errors=True)
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
 
 
 def remove_folder(uri: str) -> None:

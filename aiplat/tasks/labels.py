@@ -1,6 +1,5 @@
 """The class of a row: as a target, as metrics, and as an answer."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ class LabelColumn:
         self.labels = info.labels
         self.smoothing = smoothing
 
-    def encode(self, values: Sequence[Any]) -> Tensor:
+    def encode(self, values: Any) -> Tensor:
         """Indices of the labels. Raises DataError for what is none."""
         for row, value in enumerate(values):
             if not _is_index(value, len(self.labels)):

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from aiplat.tasks.task import Task
 from aiplat.training.attempt import Attempt
 from aiplat.training.collective import broadcast_object
@@ -19,6 +21,9 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     Every rank calls it. A finished run is left as it is. Afterwards the model holds the best
     weights.
     """
+    if worker.device.type == "cuda":
+        # What ranks say to each other over NCCL goes by way of the current device.
+        torch.cuda.set_device(worker.device)
     earlier = broadcast_object(read_result(worker.run_dir) if worker.rank == 0 else None)
     if earlier is not None:
         task.model.load_state_dict(best_weights(worker.run_dir))

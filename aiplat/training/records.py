@@ -76,6 +76,7 @@ class SampleRecord:
     def discard_after(self, step: int) -> None:
         """Roll back to a checkpoint: forget what was trained on after it."""
         for folder, _ in self._epochs():
+            files.remove_drafts(folder)
             for name in files.list_files(folder):
                 if int(name.removeprefix("step-").removesuffix(".npy")) > step:
                     files.remove_file(files.join(folder, name))

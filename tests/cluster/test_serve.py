@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import io
 import json
 import socket
 import threading
@@ -15,73 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from aiplat.cluster.session import Session
-from aiplat.datasets.versions import Column, DatasetInfo
 from aiplat.errors import ClusterError
 from aiplat.inference.predictor import Predictor
-from aiplat.registry.card import ModelFacts
-from aiplat.registry.export import export_model
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import BatchingConfig, ServingConfig
-from aiplat.tasks.build import BuildSource, build_task
+from tests.serving.shapes import picture, shapes_folder
 
 # Ray Serve declares and uses its own deprecated settings.
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 FORM = "multipart/form-data; boundary=b"
-LABELS = ("circle", "square", "triangle")
-MODEL = {
-    "_target_": "aiplat.models.fusion.Fusion",
-    "hidden": 8,
-    "towers": {
-        "_target_": "aiplat.models.towers.ConvTowers",
-        "image_size": 16,
-        "embed_size": 8,
-        "channels": [4, 8],
-        "text": {
-            "_target_": "aiplat.models.sizes.TransformerSizes",
-            "width": 8,
-            "layers": 1,
-            "heads": 2,
-            "vocab_size": 300,
-        },
-    },
-}
-TASK = {
-    "_target_": "aiplat.tasks.multimodal_classification.MultimodalClassification",
-    "image": {"_target_": "aiplat.tasks.images.ImageColumn"},
-    "text": {"_target_": "aiplat.tasks.texts.TextColumn"},
-    "label": {"_target_": "aiplat.tasks.labels.LabelColumn"},
-}
 
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
-    """A version of an untrained model of images and texts: its answers are as good as any."""
-    folder = tmp_path_factory.mktemp("shapes")
-    info = DatasetInfo(
-        (Column("image", "image"), Column("text", "text"), Column("answer", "label")), LABELS
-    )
-    assets = folder / "assets"
-    source = BuildSource(info, assets, texts=lambda _: ["is it a circle?", "is there a square?"])
-    task = build_task(MODEL, TASK, source)
-    facts = ModelFacts(
-        name="shapes",
-        run="first",
-        config={"model": MODEL, "task": TASK},
-        info=info,
-        dataset="shapes@0123",
-        num_rows={"train": 2},
-        inputs=task.inputs,
-        outputs=task.outputs,
-        metrics={"test": {"accuracy": 0.5}},
-        primary="accuracy",
-    )
-    weights = task.model.state_dict()
-    uri = export_model(str(folder / "model"), weights, str(assets), facts)
-    return ModelVersion("shapes", 1, (), uri, "", "", "shapes@0123", "")
+    folder = shapes_folder(tmp_path_factory.mktemp("shapes"))
+    return ModelVersion("shapes", 1, (), str(folder), "", "", "shapes@0123", "")
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +51,6 @@ def url(cluster: Session, version: ModelVersion, config: ServingConfig) -> Itera
 
     yield serve.deploy({"shapes": version}, config).url
     serve.take_down()
-
-
-def picture(red: int) -> bytes:
-    stream = io.BytesIO()
-    Image.linear_gradient("L").resize((24, 20)).point(lambda value: value ^ red).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def send(
@@ -222,7 +166,9 @@ def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_oth
     with pytest.raises(ClusterError, match="cannot move"):
         serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1))
     gone = dataclasses.replace(version, uri=f"{version.uri}-gone")
-    with pytest.raises(ClusterError, match="are gone from"):
+    with pytest.raises(
+        ClusterError, match=r"^the models cannot be served: model-shapes: the files .* gone"
+    ):
         serve.deploy({"shapes": gone}, config)
     assert send(predict_url(url), as_json([{"image": picture(3), "text": "is it?"}]))[0] == 200
     assert serve.take_down()

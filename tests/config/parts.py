@@ -43,10 +43,6 @@ class Model:
         self.kind = kind
 
 
-class Inherited(Model):
-    """Its constructor is another's: only an import can tell its signature."""
-
-
 @dataclass
 class Record:
     """Its constructor is made by a decorator."""

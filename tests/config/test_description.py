@@ -3,6 +3,7 @@ from pathlib import Path
 
 from aiplat.config.description import additions, field_notes, first_comment
 from aiplat.config.search import search_path
+from tests.config.conftest import write
 
 
 @dataclass
@@ -25,8 +26,10 @@ def test_notes_are_read_from_the_docstring() -> None:
     assert field_notes(Noted) == {"low": both, "high": both, "single": "one."}
 
 
-def test_the_first_comment_skips_the_package_line(conf: Path) -> None:
+def test_the_first_comment_is_a_sentence_without_the_package_line(conf: Path) -> None:
     assert first_comment(conf / "exp/good.yaml") == "What differs, and no more."
+    write(conf / "exp/long.yaml", "# It has\n# two lines.\n# This is no part of it.\nname: x")
+    assert first_comment(conf / "exp/long.yaml") == "It has two lines."
     assert first_comment(conf / "plain.yaml") == ""
 
 

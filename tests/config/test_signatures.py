@@ -24,14 +24,12 @@ def test_the_source_says_what_an_import_would() -> None:
     assert parameters["dropout"].kind is Parameter.KEYWORD_ONLY
 
 
-@pytest.mark.parametrize(
-    ("name", "first"), [("Inherited", "num_classes"), ("Record", "size"), ("decorated", "size")]
-)
-def test_what_the_source_does_not_settle_is_imported(name: str, first: str) -> None:
-    assert next(iter(signature(f"{HERE}.{name}").parameters)) == first
+@pytest.mark.parametrize("name", ["Record", "decorated"])
+def test_what_the_source_does_not_settle_is_imported(name: str) -> None:
+    assert list(signature(f"{HERE}.{name}").parameters) == ["size"]
 
 
-def test_a_name_imported_from_elsewhere_is_followed_to_its_source(
+def test_imported_names_and_inherited_constructors_are_followed_to_their_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "followed"
@@ -39,7 +37,8 @@ def test_a_name_imported_from_elsewhere_is_followed_to_its_source(
     (package / "__init__.py").write_text("from .inner import Thing as Renamed\n")
     (package / "inner.py").write_text(
         "import no_such_package\n\n"
-        "class Thing:\n    def __init__(self, size: 'int | None') -> None: ...\n"
+        "class Base:\n    def __init__(self, size: 'int | None') -> None: ...\n\n"
+        "class Thing(Base):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert signature("followed.Renamed").parameters["size"].annotation == int | None

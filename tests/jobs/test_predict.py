@@ -31,7 +31,7 @@ def storage(tmp_path: Path) -> str:
         (["model=colors", "input.path=x", "output={}"], "output={} exists already"),
         (
             ["model=colors", "input.path=x", "inference.precision=fp8"],
-            "inference: precision is 'fp8'",
+            "precision is 'fp8'",
         ),
     ],
 )

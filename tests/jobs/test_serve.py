@@ -23,7 +23,7 @@ def storage(tmp_path: Path) -> str:
         ([], "models is empty"),
         (["models=[colours@champion]"], "did you mean 'colors'?"),
         (["models=[colors@champion,colors:1]"], "names 'colors' twice"),
-        (["models=[colors]", "serve.max_rows=0"], "serve: max_rows is 0"),
+        (["models=[colors]", "serve.max_rows=0"], "max_rows is 0, expected at least 1"),
         (["models=[colors]", "serve.autoscaling.max_replica=3"], "max_replicas"),
     ],
 )

@@ -18,7 +18,7 @@ def test_a_replica_takes_two_full_batches_unless_told_otherwise() -> None:
 
 
 def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
-    with pytest.raises(ConfigError, match="twice batching.max_batch_size \\(16\\)"):
+    with pytest.raises(ConfigError, match=r"twice batching.max_batch_size \(16\)"):
         ServingConfig(replica=ReplicaConfig(max_ongoing_requests=31))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from aiplat.inference.predictor import RowError
+from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.replica import Replica, join
 from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, Row, RowsError
 from aiplat.tasks.fields import InputField
 from aiplat.tasks.task import Batch
+from tests.serving.shapes import picture, shapes_folder
 
 INFO = ModelInfo(
     name="letters",
@@ -101,6 +103,25 @@ def test_answers_do_not_depend_on_the_batch_they_were_joined_to(
         alone = torch.tensor([letters.predict(letters.encode([row]))[0]["vector"] for row in rows])
         assert (vectors(answers) - alone).abs().max() < 1e-5
     assert (vectors(together[0]) - vectors(together[1])).abs().max() > 0.1
+
+
+def test_answers_of_a_model_version_are_those_of_its_predictor(tmp_path: Path) -> None:
+    predictor = Predictor.open(shapes_folder(tmp_path), "cpu")
+    info = ModelInfo("shapes", "1", predictor.task_inputs, predictor.task_outputs)
+    replica = Replica(predictor, info, BatchingConfig(max_batch_size=8, wait_s=0.02), threads=1)
+    replica.warm_up()
+    rows: list[Row] = [
+        {"image": picture(red) if red % 3 else None, "text": "is it red? " * red}
+        for red in range(12)
+    ]
+    expected = [row["probabilities"] for row in predictor(rows)]
+    together = ask_together(replica, [*([row] for row in rows), rows])
+    answered = [row for answers in together if isinstance(answers, Answers) for row in answers.rows]
+    assert len(answered) == 24
+    for answer, wanted in zip(answered, 2 * expected, strict=True):
+        assert answer["probabilities"] == pytest.approx(wanted, abs=1e-5)
+    circles = [row["circle"] for row in expected]
+    assert max(circles) - min(circles) > 1e-2
 
 
 def test_a_bad_row_spoils_no_other_request(replica: Replica) -> None:

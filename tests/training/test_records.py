@@ -45,9 +45,12 @@ def test_rows_repeated_or_left_out_are_named(
 def test_work_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
     record = record_of(tmp_path, 1, [0, 1], [2], [3])
     record_of(tmp_path, 2, [0])
+    (tmp_path / "samples" / "epoch-0001" / ".step-00000102.npy.abc").touch()
     record.discard_after(101)
     assert read_samples(str(tmp_path), 1).tolist() == [0, 1, 2]
     assert read_samples(str(tmp_path), 2).size == 0
+    names = [path.name for path in (tmp_path / "samples" / "epoch-0001").iterdir()]
+    assert sorted(names) == ["step-00000100.npy", "step-00000101.npy"]
 
 
 def test_only_the_last_epochs_are_kept(tmp_path: Path) -> None:
