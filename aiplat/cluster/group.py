@@ -39,9 +39,10 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     has = ray.cluster_resources()
     cpus, gpus = has.get("CPU", 0.0), int(has.get("GPU", 0))
     use_gpu = gpus > 0 if scale.use_gpu == "auto" else scale.use_gpu
-    num_workers = scale.num_workers
-    if num_workers == "auto":
+    if scale.num_workers == "auto":
         num_workers = max(1, gpus if use_gpu else int(cpus))
+    else:
+        num_workers = scale.num_workers
     if scale.cpus_per_worker == "auto":
         each = max(0.01, round(_SHARE * cpus / num_workers, 2)) if cpus else 1.0
         threads = max(1, int(cpus / num_workers))

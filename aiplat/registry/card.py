@@ -133,7 +133,7 @@ def _limits(facts: ModelFacts) -> str:
         )
     optional = [f"`{item.name}`" for item in facts.inputs if not item.required]
     if optional:
-        lines.append(f"It answers without {', '.join(optional)}, but knows less then.")
+        lines.append(f"It also answers without {' or '.join(optional)}, but knows less then.")
     weak = facts.confusion.weakest(_MAX_WEAK) if facts.confusion else []
     if weak:
         named = ", ".join(f"`{label}` ({recall:.1%})" for label, recall in weak)

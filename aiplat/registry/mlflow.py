@@ -53,6 +53,7 @@ class Registry:
         RegistryError naming what there is.
         """
         wanted = parse_reference(reference)
+        self._require_database()
         model = self._model(wanted.name)
         aliases = {str(alias): int(version) for alias, version in model.aliases.items()}
         if wanted.version is not None:
@@ -76,6 +77,7 @@ class Registry:
 
     def list_versions(self, name: str | None = None) -> list[ModelVersion]:
         """Every version of the model, or of all models, by name and version."""
+        self._require_database()
         if name is not None:
             self._model(name)
         names = [name] if name is not None else self._names()
@@ -92,6 +94,15 @@ class Registry:
         version = self.resolve(reference)
         self._client.set_registered_model_alias(version.name, alias, version.version)
         return self._version(version.name, version.version)
+
+    def _require_database(self) -> None:
+        """Looking something up must not create an empty registry where a path is mistyped."""
+        path = store.database_file(self.uri)
+        if path is not None and not path.is_file():
+            raise RegistryError(
+                f"there is no model registry at {path}: nothing was trained or registered in "
+                f"storage={self.storage} yet; check storage, or set tracking.uri"
+            )
 
     @cached_property
     def _client(self) -> Any:

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiplat.errors import RegistryError
 from aiplat.registry.folder import VERSION, ModelFolder
 from aiplat.store import files
+from aiplat.store.mlflow import open_client
 
 _REFERENCE = re.compile(r"(?P<name>[\w][\w.-]*)(?:@(?P<alias>[\w-]+)|:(?P<version>\d+))?")
 # Schemes that only MLflow knows how to read.
@@ -95,12 +97,15 @@ def _download(version: ModelVersion, target: str) -> None:
         if not version.uri.startswith(_OF_MLFLOW):
             files.copy_folder(version.uri, target)
             return
+        open_client(version.tracking_uri)
         from mlflow.artifacts import download_artifacts
 
-        from aiplat.store.mlflow import open_client
-
-        open_client(version.tracking_uri)
-        download_artifacts(version.uri, dst_path=target, tracking_uri=version.tracking_uri)
+        # Some of MLflow's stores put the files into the folder they are given, some into one below.
+        with tempfile.TemporaryDirectory() as scratch:
+            found = download_artifacts(
+                version.uri, dst_path=scratch, tracking_uri=version.tracking_uri
+            )
+            files.copy_folder(found, target)
     except OSError as error:
         raise RegistryError(
             f"the files of model version {version.id} cannot be read from {version.uri}: {error}"

@@ -17,6 +17,13 @@ from aiplat.errors import ConfigError
 from aiplat.store import files
 
 _SERVER_TIMEOUT_S = 10
+# What MLflow prints would tear the console of a job.
+_SETTINGS = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def tracking_uri(storage: str, uri: str | None) -> str:
@@ -36,6 +43,11 @@ def is_server(uri: str) -> bool:
     return urlsplit(uri).scheme in ("http", "https")
 
 
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite database; None for every other server or database."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
 def artifact_location(storage: str, uri: str, experiment: str) -> str | None:
     """Where an experiment's files go; None where the server decides."""
     if is_server(uri):
@@ -46,10 +58,9 @@ def artifact_location(storage: str, uri: str, experiment: str) -> str | None:
 def open_client(uri: str) -> Any:
     """An `MlflowClient`; creates or migrates the database. Takes 4 to 20 s the first time."""
     _check_server(uri)
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
+    if (path := database_file(uri)) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    os.environ |= _SETTINGS
     # MLflow's own models use what SQLAlchemy 2.1 deprecates; nobody here can act on it.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
     from mlflow.exceptions import MlflowException

@@ -74,7 +74,7 @@ class Contrastive:
         return (self.image.name, self.text.name, self.label.name)
 
     def encode(self, rows: Rows, augment: bool = False) -> Batch:
-        """`image`, and where rows have them `tokens`, `mask`, `caption` (an id of it) and `label`."""
+        """`image`, and where the rows have them `tokens`, `mask`, `caption` (an id), `label`."""
         pixels, present = self.image.encode(values_of(rows, self.image.name), augment)
         require_all(present, self.image.name)
         batch = {"image": pixels}

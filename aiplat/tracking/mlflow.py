@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ _MAX_PARAMS = 100
 _MAX_METRICS = 1000
 _MAX_VALUE_LENGTH = 6000
 _MAX_DIGEST_LENGTH = 36
+_REFUSED = re.compile(r"[^\w.\-/ :]")
 
 _FLUSH_AT = 500
 _FLUSH_S = 5.0
@@ -129,7 +131,10 @@ class MlflowTracker:
     def _log_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        pairs = [Param(key, value[:_MAX_VALUE_LENGTH]) for key, value in params.items()]
+        pairs = [
+            Param(_REFUSED.sub("_", key), value[:_MAX_VALUE_LENGTH])
+            for key, value in params.items()
+        ]
         for start in range(0, len(pairs), _MAX_PARAMS):
             self._client.log_batch(self.run_id, params=pairs[start : start + _MAX_PARAMS])
 

@@ -27,7 +27,7 @@ def test_the_card_says_what_one_must_know(folder: str) -> None:
         "| train | 1,200 |",
         "3 labels: `circle`, `square`, `triangle`.",
         "| `note` | text | no |",
-        "It answers without `note`",
+        "It also answers without `note`",
         "Weakest classes by recall on test: `square` (80.0%), `triangle` (90.0%).",
         "python -m aiplat.jobs.serve models=[shapes@champion]",
         "| `optim.lr` | 0.001 |",

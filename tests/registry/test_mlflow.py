@@ -142,6 +142,16 @@ def test_an_unknown_alias_or_version_is_answered_with_those_there_are(
         registry.resolve("shapes:7")
 
 
+def test_looking_for_a_model_in_a_mistyped_storage_creates_nothing(tmp_path: Path) -> None:
+    for look in (
+        Registry(str(tmp_path / "stroage")).list_versions,
+        lambda: Registry(str(tmp_path / "stroage")).resolve("clip"),
+    ):
+        with pytest.raises(RegistryError, match=r"no model registry at .*stroage/mlflow\.db"):
+            look()
+    assert not (tmp_path / "stroage").exists()
+
+
 def test_a_bad_name_or_folder_registers_nothing(
     registry: Registry, export: Export, tmp_path: Path
 ) -> None:

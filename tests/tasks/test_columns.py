@@ -16,7 +16,7 @@ def test_the_only_column_of_a_kind_needs_no_name() -> None:
 
 
 def test_several_none_or_another_kind_are_errors_that_list_what_there_is() -> None:
-    with pytest.raises(ConfigError, match=r"2 text columns \(title, body\); name one"):
+    with pytest.raises(ConfigError, match=r"2 text columns \(title, body\): name one"):
         column_of_kind(INFO, "text", None)
     with pytest.raises(ConfigError, match=r"0 label columns \(none\)"):
         column_of_kind(INFO, "label", None)

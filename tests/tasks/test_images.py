@@ -54,7 +54,7 @@ def test_every_mode_and_format_gives_its_colours(kind: str, mode: str) -> None:
     image = plain((200, 200, 200)).convert(mode, dither=Image.Dither.NONE)
     try:
         data = saved(image, kind)
-    except OSError:
+    except (OSError, ValueError):
         return  # This format has no such mode.
     expected = (255, 255, 255) if mode == "1" else (200, 200, 200)
     assert near(color(decode(data, 16)), expected)
@@ -67,7 +67,7 @@ def test_what_is_transparent_shows_white() -> None:
     half.putalpha(128)
     assert color(decode(saved(clear), 16)) == WHITE
     assert near(color(decode(saved(half), 16)), (237, 142, 147))
-    palette = plain().convert("P")
+    palette = plain().convert("P", palette=Image.Palette.ADAPTIVE)
     assert color(decode(saved(palette, transparency=palette.getpixel((0, 0))), 16)) == WHITE
 
 

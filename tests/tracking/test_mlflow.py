@@ -102,6 +102,14 @@ def test_more_params_than_one_call_takes_and_very_long_ones_are_recorded(storage
     assert {len(value) for value in kept.values()} == {6000}
 
 
+def test_keys_and_values_that_mlflow_would_refuse_are_recorded_nearly_as_they_are(
+    storage: str,
+) -> None:
+    params = {"task.fields.size (cm)": "", "task.fields.größe": "1"}
+    kept = record(storage, MlflowTracker(storage).start(RunRecord("odd", params))).data.params
+    assert kept == {"task.fields.size _cm_": "", "task.fields.größe": "1"}
+
+
 def test_the_dataset_version_is_an_input_with_its_digest(
     storage: str, run: RunRecord, version: DatasetVersion
 ) -> None:
