@@ -303,7 +303,9 @@ def _deployment_name(model: str) -> str:
 def _wait_until_ready(config: ServingConfig) -> None:
     deadline = time.monotonic() + config.start_timeout_s
     while True:
-        application = serve.status().applications[APPLICATION]
+        application = serve.status().applications.get(APPLICATION)
+        if application is None:
+            raise ClusterError("the endpoint was taken down by someone else while it started")
         if application.status == "RUNNING":
             return
         if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):

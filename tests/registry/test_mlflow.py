@@ -11,6 +11,7 @@ from aiplat.registry.card import ModelFacts
 from aiplat.registry.export import export_model
 from aiplat.registry.folder import ModelFolder
 from aiplat.registry.mlflow import Registry
+from aiplat.registry.versions import fetch
 from aiplat.store.mlflow import open_client
 
 Export = Callable[[str, float], str]
@@ -168,3 +169,14 @@ def test_the_cards_folder_is_whole_again_after_download(registry: Registry, fold
     original = {path.relative_to(folder) for path in Path(folder).rglob("*")}
     assert {path.relative_to(fetched.path) for path in fetched.path.rglob("*")} == original
     assert fetched.about == ModelFolder.open(Path(folder)).about
+
+
+def test_files_that_only_mlflow_can_read_are_downloaded_whole(
+    registry: Registry, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    version = registry.register(folder, "shapes")
+    fetched = fetch(replace(version, uri=f"runs:/{version.run_id}/model"))
+    assert fetched.path.is_relative_to(tmp_path / "cache")
+    assert fetched.about == ModelFolder.open(Path(folder)).about
+    assert (fetched.assets / "tokenizer" / "vocab.txt").is_file()

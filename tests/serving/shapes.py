@@ -65,5 +65,7 @@ def shapes_folder(folder: Path) -> Path:
 def picture(number: int) -> bytes:
     """The file of an image like no other."""
     stream = io.BytesIO()
-    Image.linear_gradient("L").resize((24, 20)).point(lambda value: value ^ number).save(stream, "PNG")
+    Image.linear_gradient("L").resize((24, 20)).point(lambda value: value ^ number).save(
+        stream, "PNG"
+    )
     return stream.getvalue()

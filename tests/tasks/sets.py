@@ -19,9 +19,9 @@ IMAGE = {"_target_": "aiplat.tasks.images.ImageColumn"}
 TEXT = {"_target_": "aiplat.tasks.texts.TextColumn"}
 TOWERS = {
     "_target_": "aiplat.models.towers.ConvTowers",
-    "image_size": 32,
+    "image_size": 16,
     "embed_size": 16,
-    "channels": [8, 16, 32],
+    "channels": [16, 32],
     "max_tokens": 16,
     "text": {
         "_target_": "aiplat.models.sizes.TransformerSizes",

@@ -122,7 +122,8 @@ def test_an_image_is_enough_to_be_labelled(tmp_path: Path) -> None:
 def test_captions_teach_what_images_show_and_shuffled_ones_do_not(
     tmp_path: Path, shuffled: bool
 ) -> None:
-    made = captioned_shapes(160)
-    found = learn(task_for(made, MODEL, TASK, tmp_path), made, 64, 25, shuffled)
-    assert (found["accuracy"] > 0.6) != shuffled
+    made = captioned_shapes(200, size=16)
+    found = learn(task_for(made, MODEL, TASK, tmp_path), made, 64, 12, shuffled)
+    # Nine captions: one in nine by chance.
+    assert (found["accuracy"] > 0.3) != shuffled
     assert (found["text_to_image_at_5"] > 0.8) != shuffled

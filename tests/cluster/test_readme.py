@@ -1,0 +1,102 @@
+"""What README.md tells people to do with their own data, done: from a folder to an answer."""
+
+import io
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aiplat.cluster.session import Session
+from tests.stores import storage_with_database
+from tests.test_readme import README, ROOT, commands
+
+# Ray uses deprecated parts of its own dependencies.
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+# So much less than the README's run: one step of few rows.
+QUICK = {
+    "train": ["loop.max_steps=1", "dataset.batch_size=8", "scale.num_workers=1"],
+}
+
+
+def photos(folder: Path) -> None:
+    """Forty pictures in two class folders."""
+    for number in range(40):
+        colour = ("red", "blue")[number % 2]
+        path = folder / colour / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), colour).rotate(number).resize((32 + number, 32)).save(path)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def own_data_commands() -> list[list[str]]:
+    """The commands of the section `Your own data`, as lists of arguments after `python`."""
+    section = README.partition("## Your own data")[2].partition("\n## ")[0]
+    return [shlex.split(command)[1:] for command in commands(section)]
+
+
+def ask(url: str) -> Any:
+    """The endpoint's answer to one picture, as a form."""
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(stream, "PNG")
+    part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    body = part + stream.getvalue() + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = urllib.request.Request(f"{url}/v1/models/photos:predict", body, headers)  # noqa: S310
+    with _opener().open(request, timeout=60) as response:
+        return json.loads(response.read())
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    while True:
+        assert process.poll() is None, "the endpoint ended before it was ready"
+        try:
+            with _opener().open(f"{url}/readyz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+
+
+def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path) -> None:
+    photos(tmp_path / "photos")
+    storage_with_database(tmp_path / "storage")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": cluster.address}
+    *makers, serve = own_data_commands()
+    for command in makers:
+        quick = QUICK.get(command[1].rpartition(".")[2], [])
+        subprocess.run(
+            [sys.executable, *command, *quick], cwd=tmp_path, env=environment, check=True
+        )
+    port = free_port()
+    served = subprocess.Popen(
+        [sys.executable, *serve, f"serve.port={port}"], cwd=tmp_path, env=environment
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_ready(url, served)
+        answer = ask(url)
+        assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
+        served.send_signal(signal.SIGINT)
+        assert served.wait() == 0
+    finally:
+        served.kill()
+        served.wait()
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
