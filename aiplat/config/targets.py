@@ -58,11 +58,11 @@ def problems(path: str, node: Any, provided: Collection[str]) -> list[Problem]:
         return [Problem(join(path, TARGET), str(error))]
     found = []
     for key, value in node.items():
-        if key != TARGET:
-            platform = key in provided and value is None
-            if not platform:
-                found += _argument_problems(join(path, key), value, str(node[TARGET]), signature)
-            found += _nested_problems(join(path, key), value, provided)
+        if key == TARGET:
+            continue
+        message = _argument_fault(key, value, str(node[TARGET]), signature, provided)
+        found += [Problem(join(path, key), message)] if message else []
+        found += _nested_problems(join(path, key), value, provided)
     for name, parameter in signature.parameters.items():
         if _is_required(parameter) and name not in node and name not in provided:
             found.append(Problem(join(path, name), f"{node[TARGET]} needs it: set a value"))
@@ -85,26 +85,29 @@ def _target(node: Any) -> str:
     return target
 
 
-def _argument_problems(path: str, value: Any, target: str, signature: Signature) -> list[Problem]:
-    key = path.rpartition(".")[2]
-    names = [name for name, parameter in signature.parameters.items() if parameter.kind in _NAMED]
+def _argument_fault(
+    key: str, value: Any, target: str, signature: Signature, provided: Collection[str]
+) -> str | None:
+    """What is wrong with one value of a node, nested nodes aside."""
+    parameters = signature.parameters
+    names = [name for name, parameter in parameters.items() if parameter.kind in _NAMED]
     if key not in names:
-        if any(item.kind is Parameter.VAR_KEYWORD for item in signature.parameters.values()):
-            return []
+        if any(item.kind is Parameter.VAR_KEYWORD for item in parameters.values()):
+            return None
         alike = nearest(key, names)
         hint = f"did you mean {alike!r}? " if alike else ""
-        listed = ", ".join(names) or "none"
-        return [Problem(path, f"{target} has no such parameter; {hint}(it has: {listed})")]
+        return f"{target} has no such parameter; {hint}(it has: {', '.join(names) or 'none'})"
     if value == MISSING:
-        return [Problem(path, f"{target} needs it: set a value")]
-    parameter = signature.parameters[key]
-    if _has_nodes(value) or (value is None and parameter.default is None):
-        return []
+        return f"{target} needs it: set a value"
+    # Null stands for the default, or for what the platform passes.
+    if value is None and (parameters[key].default is None or key in provided):
+        return None
     try:
-        fitted(value, parameter.annotation)
+        if not _has_nodes(value):
+            fitted(value, parameters[key].annotation)
     except MisfitError as error:
-        return [Problem(path, f"{target} expects {error}, got {shown(value)}")]
-    return []
+        return f"{target} expects {error}, got {shown(value)}"
+    return None
 
 
 def _nested_problems(path: str, value: Any, provided: Collection[str]) -> list[Problem]:

@@ -82,4 +82,8 @@ class WandbTracker:
 
     def finish(self, status: Status) -> None:
         """Write what is queued."""
+        import wandb
+
         self._run.finish(exit_code=0 if status == "finished" else 1)
+        # Only the end of W&B's own process says that its files are complete.
+        wandb.teardown()

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -62,14 +61,12 @@ def ask(url: str) -> Any:
         return json.loads(response.read())
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    while True:
-        assert process.poll() is None, "the endpoint ended before it was ready"
-        try:
-            with _opener().open(f"{url}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
+def wait_until_served(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ctrl-C takes it down" in line:
+            return
+    raise AssertionError("the endpoint ended before it was ready")
 
 
 def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path) -> None:
@@ -84,18 +81,21 @@ def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path
         )
     port = free_port()
     served = subprocess.Popen(
-        [sys.executable, *serve, f"serve.port={port}"], cwd=tmp_path, env=environment
+        [sys.executable, *serve, f"serve.port={port}"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_ready(url, served)
-        answer = ask(url)
-        assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
-        served.send_signal(signal.SIGINT)
-        assert served.wait() == 0
-    finally:
-        served.kill()
-        served.wait()
+    with served:
+        try:
+            wait_until_served(served)
+            answer = ask(f"http://127.0.0.1:{port}")
+            assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
+            served.send_signal(signal.SIGINT)
+            assert served.wait() == 0
+        finally:
+            served.kill()
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -76,6 +76,11 @@ def test_what_the_platform_provides_is_required_of_nobody_else() -> None:
     assert list(faults(model(), provided=())) == ["model.num_classes"]
 
 
+def test_null_is_no_excuse_for_a_key_that_the_target_does_not_have() -> None:
+    node = {**TOWER, "num_classes": None}
+    assert list(faults(node)) == ["model.num_classes"]
+
+
 def test_null_is_refused_where_the_target_wants_a_value() -> None:
     assert "expects float, got null" in faults(model(dropout=None))["model.dropout"]
     assert faults(model(named=None)) == {}
