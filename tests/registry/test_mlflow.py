@@ -89,9 +89,12 @@ def test_registering_the_same_weights_of_a_run_again_makes_no_second_version(
     assert registry.register(export("second", 1), "shapes").version == 3
 
 
-def test_the_files_belong_to_the_tracking_run(registry: Registry, export: Export) -> None:
+def test_the_files_belong_to_the_tracking_run(
+    registry: Registry, export: Export, tmp_path: Path
+) -> None:
     client = open_client(registry.uri)
-    run_id = client.create_run(client.create_experiment("mine")).info.run_id
+    experiment = client.create_experiment("mine", artifact_location=str(tmp_path / "artifacts"))
+    run_id = client.create_run(experiment).info.run_id
     assert registry.register(export("first", 1), "shapes", run_id=run_id).run_id == run_id
 
 
