@@ -41,9 +41,10 @@ class ResNet(nn.Module):
             self.network.maxpool = nn.Identity()
         if weights is not None and load_weights:
             state = _state(name, weights)
-            if stem == "small":
-                # Convolutions of other sizes: ours starts fresh.
-                state["conv1.weight"] = self.network.conv1.weight.detach()
+            given, own = state.get("conv1.weight"), self.network.conv1.weight
+            if stem == "small" and given is not None and given.shape != own.shape:
+                # Published ones are made for the large stem: ours starts fresh.
+                state["conv1.weight"] = own.detach()
             load_state(self.network, state, weights, head="fc.")
 
     def forward(self, image: Tensor) -> Tensor:

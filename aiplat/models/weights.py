@@ -50,7 +50,9 @@ def load_state(model: nn.Module, state: State, source: str, head: str) -> None:
     """
     own = model.state_dict()
     unfit = [name for name, value in state.items() if _differs(own, name, value)]
-    missing = [name for name in own if name not in state]
+    # Files older than batch norm's counter do without it, and torch supplies it.
+    expected = (name for name in own if not name.endswith(".num_batches_tracked"))
+    missing = [name for name in expected if name not in state]
     body = [name for name in (*unfit, *missing) if not name.startswith(head)]
     if body:
         more = f" and {len(body) - 3} more" if len(body) > 3 else ""

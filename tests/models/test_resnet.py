@@ -39,6 +39,15 @@ def test_the_small_stem_keeps_twice_the_detail_and_takes_weights_too(tmp_path: P
     assert torch.equal(small.network.layer1[0].conv1.weight, source.network.layer1[0].conv1.weight)
 
 
+def test_small_stems_are_handed_on_and_old_files_lack_a_counter(tmp_path: Path) -> None:
+    source = ResNet(3, depth=18, stem="small")
+    kept = source.network.state_dict().items()
+    old = {name: value for name, value in kept if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "three.pt")
+    model = ResNet(3, depth=18, stem="small", weights=str(tmp_path / "three.pt"))
+    assert torch.equal(model.network.conv1.weight, source.network.conv1.weight)
+
+
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="IMAGENET1K_V1"):
         ResNet(3, depth=18, weights="IMAGENET")
