@@ -1,5 +1,6 @@
 """One real local cluster for all the tests that need Ray."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -12,3 +13,11 @@ from aiplat.cluster.session import Session, connect
 def cluster() -> Iterator[Session]:
     with connect(ClusterConfig(address="local", num_cpus=2)) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def serve_port() -> int:
+    """Where endpoints answer: Ray Serve keeps the port of its first one as long as it runs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -37,12 +36,6 @@ def photos(folder: Path) -> None:
         Image.new("RGB", (32, 32), colour).rotate(number).resize((32 + number, 32)).save(path)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def own_data_commands() -> list[list[str]]:
     """The commands of the section `Your own data`, as lists of arguments after `python`."""
     section = README.partition("## Your own data")[2].partition("\n## ")[0]
@@ -69,7 +62,9 @@ def wait_until_served(process: subprocess.Popen[str]) -> None:
     raise AssertionError("the endpoint ended before it was ready")
 
 
-def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path) -> None:
+def test_a_folder_of_photos_becomes_an_endpoint(
+    cluster: Session, serve_port: int, tmp_path: Path
+) -> None:
     photos(tmp_path / "photos")
     storage_with_database(tmp_path / "storage")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": cluster.address}
@@ -79,9 +74,8 @@ def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path
         subprocess.run(
             [sys.executable, *command, *quick], cwd=tmp_path, env=environment, check=True
         )
-    port = free_port()
     served = subprocess.Popen(
-        [sys.executable, *serve, f"serve.port={port}"],
+        [sys.executable, *serve, f"serve.port={serve_port}"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
@@ -90,7 +84,7 @@ def test_a_folder_of_photos_becomes_an_endpoint(cluster: Session, tmp_path: Path
     with served:
         try:
             wait_until_served(served)
-            answer = ask(f"http://127.0.0.1:{port}")
+            answer = ask(f"http://127.0.0.1:{serve_port}")
             assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
             served.send_signal(signal.SIGINT)
             assert served.wait() == 0

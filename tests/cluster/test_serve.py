@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import json
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -35,13 +34,10 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
 
 
 @pytest.fixture(scope="module")
-def config() -> ServingConfig:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+def config(serve_port: int) -> ServingConfig:
     # Long enough for requests to meet in a batch however slow this machine is.
     batching = BatchingConfig(max_batch_size=8, wait_s=0.05)
-    return ServingConfig(port=port, max_body_mb=0.2, batching=batching)
+    return ServingConfig(port=serve_port, max_body_mb=0.2, batching=batching)
 
 
 @pytest.fixture(scope="module")
