@@ -54,7 +54,7 @@ test: test-fast test-cluster ## All tests
 
 .PHONY: test-fast
 test-fast: setup ## The tests that need no cluster
-	$(BIN)/pytest -m "not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: test-cluster
 test-cluster: setup ## The tests that start a Ray cluster on this machine
