@@ -1,0 +1,28 @@
+"""A BERT-family encoder: texts of unlike lengths in one batch."""
+
+from pathlib import Path
+
+import torch
+
+from aiplat.models.bert import Bert
+from aiplat.models.sizes import TransformerSizes
+
+SIZES = TransformerSizes(width=16, layers=2, heads=2, vocab_size=50, dropout=0.0)
+
+
+def test_texts_have_the_states_they_have_alone_whatever_is_beside_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = Bert(tmp_path, max_tokens=24, sizes=SIZES)
+    lengths = torch.tensor([24, 1, 7, 0, 13, 2, 24, 8, 5, 19])
+    mask = torch.arange(24) < lengths[:, None]
+    tokens = torch.randint(3, 50, (len(lengths), 24)) * mask
+    states = encoder(tokens, mask)
+    assert states.shape == (10, 24, 16)
+    for row, length in enumerate(lengths.tolist()):
+        if length:
+            alone = encoder(tokens[row : row + 1, :length], mask[row : row + 1, :length])
+            assert torch.allclose(states[row, :length], alone, atol=1e-5)
+    assert states.isfinite().all()
+    states[mask].sum().backward()
+    gradients = [weight.grad for weight in encoder.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
