@@ -1,5 +1,6 @@
 """How many workers a run gets on this cluster, and what each of them is given."""
 
+import math
 from dataclasses import dataclass
 
 import ray
@@ -16,13 +17,20 @@ _SHARE = 0.75
 class WorkerGroup:
     """The workers of a run.
 
-    cpus: CPUs that each worker reserves; threads: threads that each computes with.
+    least, most: how many of them; a group of a fixed size has both alike. cpus: CPUs that each
+    worker reserves; threads: threads that each computes with.
     """
 
-    num_workers: int
+    least: int
+    most: int
     cpus: float
     threads: int
     use_gpu: bool
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the number of workers may change during the run."""
+        return self.least < self.most
 
     @property
     def resources(self) -> dict[str, float]:
@@ -39,30 +47,44 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     has = ray.cluster_resources()
     cpus, gpus = has.get("CPU", 0.0), int(has.get("GPU", 0))
     use_gpu = gpus > 0 if scale.use_gpu == "auto" else scale.use_gpu
+    room = max(1, gpus if use_gpu else int(cpus))
     if scale.num_workers == "auto":
-        num_workers = max(1, gpus if use_gpu else int(cpus))
+        least = most = room
+    elif isinstance(scale.num_workers, list):
+        least, most = scale.num_workers
     else:
-        num_workers = scale.num_workers
+        least = most = scale.num_workers
     if scale.cpus_per_worker == "auto":
-        each = max(0.01, round(_SHARE * cpus / num_workers, 2)) if cpus else 1.0
-        threads = max(1, int(cpus / num_workers))
+        # An elastic group may begin on a cluster that has room for some of its workers only.
+        sharing = max(least, min(most, room))
+        each = _countable(_SHARE * cpus / sharing) if cpus else 1.0
+        threads = max(1, int(cpus / sharing))
     else:
         each, threads = scale.cpus_per_worker, max(1, int(scale.cpus_per_worker))
-    group = WorkerGroup(num_workers=num_workers, cpus=each, threads=threads, use_gpu=use_gpu)
+    group = WorkerGroup(least=least, most=most, cpus=each, threads=threads, use_gpu=use_gpu)
     if not can_grow:
         _check_fits(group, cpus, gpus)
     return group
 
 
+def _countable(cpus: float) -> float:
+    """A little less, so that it still goes into a node's CPUs as often as it should.
+
+    Ray reserves in ten-thousandths and divides in floating point: sixteenths survive both.
+    """
+    return math.floor(cpus * 16) / 16 if cpus >= 1 / 16 else max(0.01, round(cpus, 2))
+
+
 def _check_fits(group: WorkerGroup, cpus: float, gpus: int) -> None:
-    if group.use_gpu and group.num_workers > gpus:
+    asked = f"[{group.least}, {group.most}]" if group.is_elastic else f"{group.least}"
+    if group.use_gpu and group.least > gpus:
         raise ClusterError(
-            f"scale.num_workers={group.num_workers} with a GPU each, but the cluster has {gpus}: "
+            f"scale.num_workers={asked} with a GPU each, but the cluster has {gpus}: "
             f"set scale.num_workers={max(gpus, 1)}, or scale.use_gpu=false"
         )
-    needs = group.num_workers * group.cpus
+    needs = group.least * group.cpus
     if needs > cpus:
         raise ClusterError(
-            f"scale.num_workers={group.num_workers} with scale.cpus_per_worker={group.cpus:g} "
+            f"scale.num_workers={asked} with scale.cpus_per_worker={group.cpus:g} "
             f"needs {needs:g} CPUs, the cluster has {cpus:g}: lower one of them"
         )
