@@ -35,8 +35,9 @@ class ClusterConfig:
 class ScaleConfig:
     """The workers of a training run.
 
-    num_workers: processes that share each step; `auto`: one a GPU, or what the CPUs carry;
-        `[min, max]`: as many of them as the cluster has room for, which may change during the run.
+    num_workers: processes that share each step; `auto`: one for each GPU, or CPU, that no other
+        job holds when the run starts; `[min, max]`: as many of them as the cluster has room for,
+        which may change during the run.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
     resize_check_s: seconds between looks at whether the cluster has room for more of `max`.

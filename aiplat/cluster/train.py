@@ -30,7 +30,6 @@ from aiplat.training.loop import FitResult, fit
 from aiplat.training.prefetch import Prefetch
 from aiplat.training.worker import Positions
 
-
 _ELASTIC_WAIT_S = 5
 _FIXED_WAIT_S = 600
 
