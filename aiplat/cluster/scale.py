@@ -35,20 +35,33 @@ class ClusterConfig:
 class ScaleConfig:
     """The workers of a training run.
 
-    num_workers: processes that share each step; `auto`: one a GPU, or what the CPUs carry.
+    num_workers: processes that share each step; `auto`: one for each GPU, or CPU, that no other
+        job holds when the run starts; `[min, max]`: as many of them as the cluster has room for,
+        which may change during the run.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
+    resize_check_s: seconds between looks at whether the cluster has room for more of `max`.
     max_failures: how often a run starts again from its last checkpoint after a worker is lost.
     """
 
-    num_workers: int | Literal["auto"] = "auto"
+    num_workers: int | list[int] | Literal["auto"] = "auto"
     cpus_per_worker: float | Literal["auto"] = "auto"
     use_gpu: bool | Literal["auto"] = "auto"
+    resize_check_s: float = 30.0
     max_failures: int = 3
 
     def __post_init__(self) -> None:
-        if self.num_workers != "auto" and self.num_workers < 1:
-            raise ConfigError(f"num_workers is {self.num_workers}, expected auto or at least 1")
+        if isinstance(self.num_workers, list):
+            if len(self.num_workers) != 2 or not 1 <= self.num_workers[0] <= self.num_workers[1]:
+                raise ConfigError(
+                    f"num_workers is {self.num_workers}, expected [min, max] such as [1, 4]"
+                )
+        elif self.num_workers != "auto" and self.num_workers < 1:
+            raise ConfigError(
+                f"num_workers is {self.num_workers}, expected auto, [min, max] or at least 1"
+            )
+        if self.resize_check_s <= 0:
+            raise ConfigError(f"resize_check_s is {self.resize_check_s}, expected more than 0")
         if self.cpus_per_worker != "auto" and self.cpus_per_worker <= 0:
             raise ConfigError(
                 f"cpus_per_worker is {self.cpus_per_worker}, expected auto or more than 0"

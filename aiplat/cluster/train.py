@@ -4,8 +4,9 @@ The dataset is read into the object store once. Workers that the cluster loses a
 on from the last checkpoint; what the training code itself raises ends the run at once.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,9 @@ from aiplat.training.loop import FitResult, fit
 from aiplat.training.prefetch import Prefetch
 from aiplat.training.worker import Positions
 
+_ELASTIC_WAIT_S = 5
+_FIXED_WAIT_S = 600
+
 
 @dataclass(frozen=True)
 class _Shift:
@@ -49,12 +53,15 @@ def train_on_cluster(
     ClusterError where workers were lost more often than `scale.max_failures`.
     """
     group = plan_group(scale, can_grow)
-    blocks = load_rows(job.version, job.rehearse().columns)
+    task = job.rehearse()
+    if group.is_elastic and not task.coupled:
+        job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
+    blocks = load_rows(job.version, task.columns)
     with watching(watch) as mailbox:
         shift = _Shift(job, blocks, group.threads, mailbox)
         for _ in range(scale.max_failures + 1):
             try:
-                result: FitResult = _trainer(shift, group).fit().return_value
+                result: FitResult = _trainer(shift, group, scale).fit().return_value
                 return result
             except train.TrainingFailedError as error:
                 cause = lost_workers(error)
@@ -123,13 +130,18 @@ class RayWorker:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def _trainer(shift: _Shift, group: WorkerGroup) -> TorchTrainer:
+def _trainer(shift: _Shift, group: WorkerGroup, scale: ScaleConfig) -> TorchTrainer:
     """A worker group for one attempt; the run itself lives in the run's folder, not in Ray's."""
+    # An elastic group asks for what Ray believes to be there, nodes included that died just now:
+    # it must look again soon. A group of a fixed size may wait for nodes that are being made.
+    wait_s = _ELASTIC_WAIT_S if group.is_elastic else _FIXED_WAIT_S
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(wait_s)
     return TorchTrainer(
         partial(train_worker, shift),
         torch_config=TorchConfig(backend="nccl" if group.use_gpu else "gloo"),
         scaling_config=train.ScalingConfig(
-            num_workers=group.num_workers,
+            num_workers=(group.least, group.most) if group.is_elastic else group.least,
+            elastic_resize_monitor_interval_s=scale.resize_check_s,
             use_gpu=group.use_gpu,
             resources_per_worker=group.resources,
         ),

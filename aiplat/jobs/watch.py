@@ -66,9 +66,11 @@ class RunWatch:
         self.start = event
         resumed = f", going on from step {event['step']}" if event["step"] else ""
         rows = ", ".join(f"{split} {count}" for split, count in event["num_rows"].items() if count)
+        cut = event.get("accumulate", 1)
+        parts = f" in {cut} micro-batches each" if cut > 1 else ""
         self.console.print(
             f"{event['world_size']} workers, {event['precision']}, "
-            f"{event['batch_size']} rows a step; rows: {rows}{resumed}"
+            f"{event['batch_size']} rows a step{parts}; rows: {rows}{resumed}"
         )
         self.bar.update(
             self.steps, total=event["total_steps"], completed=event["step"], visible=True

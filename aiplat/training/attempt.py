@@ -142,7 +142,7 @@ class Attempt:
         steps = plan_steps(
             remaining,
             self.recipe.dataset.batch_size,
-            loop.accumulate,
+            self.recipe.accumulate(worker.world_size),
             worker.rank,
             worker.world_size,
         )
@@ -264,6 +264,7 @@ class Attempt:
             "num_rows": {split: worker.num_rows(split) for split in ("train", "val", "test")},
             "batch_size": self.recipe.dataset.batch_size,
             "world_size": worker.world_size,
+            "accumulate": self.recipe.accumulate(worker.world_size),
             "attempt": position.attempts,
             "precision": self.learner.precision.name,
         }

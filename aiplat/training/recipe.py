@@ -12,7 +12,11 @@ from aiplat.training.worker import Worker
 
 @dataclass(frozen=True)
 class Recipe:
-    """The sections that the loop reads. make_schedule: None keeps the optimizer's learning rate."""
+    """The sections that the loop reads.
+
+    make_schedule: None keeps the optimizer's learning rate. full_workers: how many workers share a
+    step when none is missing; None: as many as there are.
+    """
 
     dataset: DatasetConfig
     make_optimizer: MakeOptimizer
@@ -20,6 +24,7 @@ class Recipe:
     loop: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 0
+    full_workers: int | None = None
 
     def steps_per_epoch(self, num_rows: int) -> int:
         """Optimizer steps of a whole epoch."""
@@ -30,9 +35,18 @@ class Recipe:
         planned = self.loop.max_epochs * self.steps_per_epoch(num_rows)
         return planned if self.loop.max_steps is None else min(planned, self.loop.max_steps)
 
+    def accumulate(self, world_size: int) -> int:
+        """Micro-batches that each of so many workers cuts its share of a batch into.
+
+        Where workers are missing, the others have more rows a step, not larger micro-batches:
+        neither the batch nor the memory that a worker needs changes with their number.
+        """
+        full = self.loop.accumulate * (self.full_workers or world_size)
+        return max(self.loop.accumulate, -(-full // world_size))
+
     def micro_batch_rows(self, world_size: int) -> int:
         """Rows that one rank computes at a time, at most."""
-        return -(-self.dataset.batch_size // (world_size * self.loop.accumulate))
+        return -(-self.dataset.batch_size // (world_size * self.accumulate(world_size)))
 
 
 def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
