@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray import train
+from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Event = dict[str, Any]
@@ -36,10 +38,14 @@ class _Mailbox:
 
 
 class Sender:
-    """A worker's end: collects events for a moment, then sends them together."""
+    """A worker's end: collects events for a moment, then sends them together.
 
-    def __init__(self, mailbox: Any) -> None:
+    Each gets the time by this machine's clock, and `origin`: who sends.
+    """
+
+    def __init__(self, mailbox: Any, origin: Event) -> None:
         self.mailbox = mailbox
+        self.origin = origin
         self.collected: list[Event] = []
         self.sent_at = 0.0
         # Prefetch threads print, too.
@@ -48,7 +54,7 @@ class Sender:
     def send(self, event: Event) -> None:
         """Queue an event; steps and lines of output may wait for company, the rest goes at once."""
         with self.lock:
-            self.collected.append(event)
+            self.collected.append({"at": time.time(), **self.origin, **event})
             if event["kind"] not in _PATIENT or time.monotonic() - self.sent_at > _FLUSH_S:
                 self.mailbox.put.remote(self.collected)
                 self.collected = []
@@ -58,6 +64,18 @@ class Sender:
         """Return once everything sent has arrived."""
         ray.get(self.mailbox.put.remote(self.collected))
         self.collected = []
+
+
+def origin() -> Event:
+    """Which worker of a training run this process is: its rank, and which of the run's groups.
+
+    Workers that stop and start together share a placement group.
+    """
+    group = get_current_placement_group()
+    return {
+        "rank": train.get_context().get_world_rank(),
+        "group": "" if group is None else group.id.hex(),
+    }
 
 
 @contextmanager

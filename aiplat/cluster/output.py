@@ -26,24 +26,39 @@ class _Lines(io.TextIOBase):
         return True
 
 
+class _Records(logging.Handler):
+    """Hands on what is logged, a record at a time."""
+
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        super().__init__()
+        self.send = send
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self.send({"kind": "log", "level": record.levelname.lower(), "text": text})
+
+
 @contextmanager
-def forwarded(send: Callable[[Event], None], rank: int) -> Iterator[None]:
-    """What the block prints or logs becomes events of kind `log` that carry the rank."""
+def forwarded(send: Callable[[Event], None]) -> Iterator[None]:
+    """What the block prints or logs becomes events of kind `log`.
 
-    def hand_on(line: str) -> None:
-        send({"kind": "log", "rank": rank, "text": line})
-
-    lines = _Lines(hand_on)
-    handler = logging.StreamHandler(lines)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    A record of the logging module is one event and carries its level; what is printed has none.
+    """
+    lines = _Lines(lambda line: send({"kind": "log", "text": line}))
+    records = _Records(send)
     _quieten_ray()
     root = logging.getLogger()
-    root.addHandler(handler)
+    root.addHandler(records)
     try:
         with redirect_stdout(lines), redirect_stderr(lines):
             yield
     finally:
-        root.removeHandler(handler)
+        root.removeHandler(records)
 
 
 def _quieten_ray() -> None:

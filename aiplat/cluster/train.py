@@ -14,7 +14,7 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import nn
 
-from aiplat.cluster.events import Event, Sender, watching
+from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import lost_workers
 from aiplat.cluster.group import WorkerGroup, plan_group
 from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
@@ -68,9 +68,9 @@ def train_on_cluster(
 def train_worker(shift: _Shift) -> FitResult:
     """One rank of the run, in a process of its own."""
     torch.set_num_threads(shift.threads)
-    sender = Sender(shift.mailbox)
+    sender = Sender(shift.mailbox, origin())
     try:
-        with forwarded(sender.send, train.get_context().get_world_rank()):
+        with forwarded(sender.send):
             task = shift.job.build()
             return fit(task, RayWorker(shift, task, sender), shift.job.recipe)
     finally:

@@ -20,6 +20,7 @@ def main(config: TrainConfig) -> None:
     from aiplat.registry.mlflow import Registry
     from aiplat.training.export import export_run
     from aiplat.training.job import TrainJob
+    from aiplat.training.logs import RunLog
     from aiplat.training.optim import optimizer_from, schedule_from
     from aiplat.training.recipe import Recipe
     from aiplat.training.result import read_result
@@ -47,7 +48,11 @@ def main(config: TrainConfig) -> None:
                 from aiplat.cluster.train import train_on_cluster
 
                 opening.result()
-                with recorded(tracker, run, whole, version), RunWatch(console, tracker) as watch:
+                with (
+                    recorded(tracker, run, whole, version),
+                    RunLog(run.uri) as log,
+                    RunWatch(console, tracker, log) as watch,
+                ):
                     result = train_on_cluster(
                         job, config.scale, watch, can_grow=not session.started_here
                     )
