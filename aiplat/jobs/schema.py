@@ -3,6 +3,7 @@
 The only place that sees every section. Importing it imports no torch, no Ray and no MLflow.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -162,6 +163,35 @@ class RegisterJobConfig:
             raise ConfigError("set one of run (to register it) and model (to move alias to it)")
         if self.model is not None and (self.alias is None or self.name is not None):
             raise ConfigError("with model, set alias and no name: only the alias moves")
+
+
+@dataclass(kw_only=True)
+class LogsConfig:
+    """Show what a run told: its steps, notes, failures and what its workers printed and logged.
+
+    run: the name of the run.
+    follow: show also what comes, until the run ends.
+    rank: show only this worker; null: all of them and the driver.
+    level: the least severe to show. A record of Python's `logging` has its own level; what is
+        printed counts as info, a step as debug, a note as warning, a failure as error.
+    grep: show only lines in which this regular expression is found.
+    storage: folder or URI that everything aiplat makes lands under.
+    """
+
+    run: str
+    follow: bool = False
+    rank: int | None = None
+    level: Literal["debug", "info", "warning", "error"] = "debug"
+    grep: str | None = None
+    storage: str = "storage"
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.grep or "")
+        except re.error as error:
+            raise ConfigError(
+                f"grep is {self.grep!r}, which is no regular expression: {error}"
+            ) from error
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from aiplat.tracking.tracker import Tracker
-from aiplat.training.logs import RunLog
+from aiplat.training.run_log import RunLog
 
 # Where there is no terminal (a submitted job's log, a file) the progress is a line now and then.
 _LINE_EVERY_S = 15.0

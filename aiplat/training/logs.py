@@ -1,142 +1,31 @@
-"""The log of a run: every event of all its ranks, as lines of JSON in the run's folder.
+"""Reading the log of a run: what all its ranks told, in time order, while it runs and afterwards.
 
-It outlives the cluster and the process that wrote it. It knows nothing of how events get here, nor
-of how they look on a console.
+Knows nothing of how events look on a console, and imports nothing heavy: a search must not wait.
 """
 
 import heapq
 import json
-import logging
+import math
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aiplat.store import files
 
 Event = dict[str, Any]
 
 FOLDER = "logs"
-_SUFFIX = ".jsonl"
-_PUBLISH_S = 0.5
-_WARN_EVERY_S = 60.0
+# The writer's sign of life.
+PULSE = "alive"
+SUFFIX = ".jsonl"
+
+_POLL_S = 0.5
+# A writer that shows no sign of life for so long is gone.
+_GONE_S = 10.0
 # How far a line may stand from its place in time; ranks send within moments of each other.
 _WINDOW_LINES = 10_000
-_LONGEST_TEXT = 1 << 16
-
-
-@dataclass(frozen=True)
-class LogLimits:
-    """How large a log may become.
-
-    The first segment tells how the run began and stays; the oldest of the others make room.
-    """
-
-    segment_bytes: int
-    max_segments: int
-
-
-_LOCAL = LogLimits(segment_bytes=16 << 20, max_segments=16)
-# An object cannot grow: it is sent anew with each change, and had better be small.
-_REMOTE = LogLimits(segment_bytes=1 << 20, max_segments=256)
-
-
-class RunLog:
-    """Appends a run's events to its log, from when the block begins until it ends.
-
-    A process that is killed loses nothing that came more than two seconds before. A log that cannot
-    be written is warned of and does not end the run.
-    """
-
-    def __init__(self, run_dir: str, limits: LogLimits | None = None) -> None:
-        self.folder = files.join(files.absolute(run_dir), FOLDER)
-        self.is_remote = files.is_remote(self.folder)
-        self.limits = limits or (_REMOTE if self.is_remote else _LOCAL)
-        self.names = sorted(_sizes(self.folder))
-        self.attempt = _last_attempt(self.folder, self.names)
-        self.attempts: dict[str, int] = {}
-        self.quiet_until = 0.0
-        # The publishing thread and the one that brings events both write.
-        self.lock = threading.Lock()
-        self.closed = threading.Event()
-        self.segment: _Segment | None = None
-        self.publisher = threading.Thread(target=self._publish, name="run-log", daemon=True)
-
-    def __enter__(self) -> "RunLog":
-        self.publisher.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
-    ) -> None:
-        self.add({"kind": "end", **_ending(error)})
-        self.closed.set()
-        self.publisher.join()
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Append an event; what its sender did not tell of time, rank and attempt is filled in."""
-        with self.lock:
-            line = _line(event, self._attempt_of(event))
-            try:
-                self._writable().add(line)
-            except OSError as error:
-                self._warn(error)
-
-    def _attempt_of(self, event: Mapping[str, Any]) -> int:
-        """Each group of workers that reports is an attempt; its late events remain its own."""
-        group = event.get("group")
-        if group is None:
-            return self.attempt
-        if group not in self.attempts:
-            self.attempt += 1
-            self.attempts[group] = self.attempt
-        return self.attempts[group]
-
-    def _writable(self) -> "_Segment":
-        """The segment to append to: another one where the last is full."""
-        if self.segment is not None and self.segment.size < self.limits.segment_bytes:
-            return self.segment
-        if self.segment is not None:
-            self.segment.publish()
-            self.segment.close()
-            self.segment = None
-        number = int(self.names[-1].removesuffix(_SUFFIX)) + 1 if self.names else 1
-        name = f"{number:06}{_SUFFIX}"
-        uri = files.join(self.folder, name)
-        segment: _Segment = _ObjectSegment(uri) if self.is_remote else _FileSegment(uri)
-        self.segment = segment
-        self.names.append(name)
-        while len(self.names) > max(self.limits.max_segments, 2):
-            files.remove_file(files.join(self.folder, self.names.pop(1)))
-        return segment
-
-    def _publish(self) -> None:
-        last = False
-        while not last:
-            last = self.closed.wait(_PUBLISH_S)
-            with self.lock:
-                if self.segment is None:
-                    continue
-                try:
-                    self.segment.publish()
-                except OSError as error:
-                    self._warn(error)
-                if last:
-                    self.segment.close()
-
-    def _warn(self, error: OSError) -> None:
-        if time.monotonic() < self.quiet_until:
-            return
-        self.quiet_until = time.monotonic() + _WARN_EVERY_S
-        logging.getLogger(__name__).warning(
-            "the run's log in %s cannot be written: %s; the run goes on, what it tells meanwhile "
-            "will be missing there",
-            self.folder,
-            error,
-        )
 
 
 def read_events(run_dir: str) -> Iterator[Event]:
@@ -147,6 +36,27 @@ def read_events(run_dir: str) -> Iterator[Event]:
     return in_time_order(parsed(LogReader(run_dir).lines()))
 
 
+def follow_events(run_dir: str) -> Iterator[Event]:
+    """The events of a run so far and those that come, within two seconds, until the run ends.
+
+    Where its driver died without a word, a last event of kind `end` and status `lost` says so.
+    """
+    reader, pulse, order, last = LogReader(run_dir), _Pulse(run_dir), _Order(), ""
+    is_alive = True
+    while is_alive:
+        # Asked before reading: what is told before the end is then read.
+        is_alive = pulse.is_alive()
+        for event in parsed(reader.lines()):
+            last = event["kind"]
+            yield from order.put(event)
+        yield from order.settled() if is_alive else order.rest()
+        if is_alive:
+            time.sleep(_POLL_S)
+    if last != "end":
+        text = "the process that trained the run is gone; start the run again to go on with it"
+        yield {"at": time.time(), "kind": "end", "rank": None, "status": "lost", "text": text}
+
+
 class LogReader:
     """Reads the lines of a run's log; each only once, so it can be asked again for newer ones."""
 
@@ -154,20 +64,25 @@ class LogReader:
         self.folder = files.join(files.absolute(run_dir), FOLDER)
         self.consumed: dict[str, int] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has written to the log, and nobody is about to."""
+        return not segment_sizes(self.folder) and not read_segment(files.join(self.folder, PULSE))
+
     def lines(self) -> Iterator[bytes]:
         """The complete lines that were not read yet, in the order in which they were written."""
-        for name, size in sorted(_sizes(self.folder).items()):
+        for name, size in sorted(segment_sizes(self.folder).items()):
             begin = self.consumed.get(name, 0)
             if size <= begin:
                 continue
-            data = _read(files.join(self.folder, name), begin)
+            data = read_segment(files.join(self.folder, name), begin)
             # What follows the last newline is still being written, or never will be.
             whole = data[: data.rfind(b"\n") + 1]
             self.consumed[name] = begin + len(whole)
             yield from whole.splitlines()
 
 
-def parsed(lines: Iterator[bytes]) -> Iterator[Event]:
+def parsed(lines: Iterable[bytes]) -> Iterator[Event]:
     """The events that lines hold; lines that hold none are left out."""
     for line in lines:
         try:
@@ -178,130 +93,71 @@ def parsed(lines: Iterator[bytes]) -> Iterator[Event]:
             yield event
 
 
-def in_time_order(events: Iterator[Event]) -> Iterator[Event]:
+def in_time_order(events: Iterable[Event]) -> Iterator[Event]:
     """Put events that arrived a little late where they belong."""
-    waiting: list[tuple[float, int, Event]] = []
-    for number, event in enumerate(events):
-        heapq.heappush(waiting, (event["at"], number, event))
-        if len(waiting) > _WINDOW_LINES:
-            yield heapq.heappop(waiting)[2]
-    while waiting:
-        yield heapq.heappop(waiting)[2]
+    order = _Order()
+    for event in events:
+        yield from order.put(event)
+    yield from order.rest()
 
 
-class _Segment(Protocol):
-    @property
-    def size(self) -> int: ...
+class _Order:
+    """Holds events back until none that belongs before them can be expected."""
 
-    def add(self, line: bytes) -> None: ...
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, int, Event]] = []
+        self.num_put = 0
+        self.newest = self.settled_at = -math.inf
 
-    def publish(self) -> None: ...
+    def put(self, event: Event) -> Iterator[Event]:
+        """Take an event; where too many are held, the first is given back."""
+        at = event["at"]
+        self.num_put += 1
+        self.newest = max(self.newest, at)
+        heapq.heappush(self.waiting, (at, self.num_put, event))
+        if len(self.waiting) > _WINDOW_LINES:
+            yield heapq.heappop(self.waiting)[2]
 
-    def close(self) -> None: ...
+    def settled(self) -> Iterator[Event]:
+        """What is no newer than the newest there was when this was last asked."""
+        while self.waiting and self.waiting[0][0] <= self.settled_at:
+            yield heapq.heappop(self.waiting)[2]
+        self.settled_at = self.newest
 
-
-class _FileSegment:
-    """A file that grows: a line is the kernel's as soon as it is added."""
-
-    def __init__(self, uri: str) -> None:
-        path = Path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A run has one writer; that a second one appends is better than that it destroys.
-        self.file = path.open("ab", buffering=0)
-        self.size = 0
-        self.is_torn = False
-        self.is_published = True
-
-    def add(self, line: bytes) -> None:
-        data = b"\n" + line if self.is_torn else line
-        self.is_torn = True
-        written = self.file.write(data)
-        self.size += written or 0
-        self.is_torn = written != len(data)
-        self.is_published = False
-
-    def publish(self) -> None:
-        """Show readers on other machines what is there: theirs is what reached the file server."""
-        if not self.is_published:
-            os.fsync(self.file.fileno())
-            self.is_published = True
-
-    def close(self) -> None:
-        self.file.close()
+    def rest(self) -> Iterator[Event]:
+        """All that is left."""
+        while self.waiting:
+            yield heapq.heappop(self.waiting)[2]
 
 
-class _ObjectSegment:
-    """An object of a store: written anew, whole, whenever it is published."""
+class _Pulse:
+    """Whether the writer of a log is there; what counts is change, for clocks may differ."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.content = bytearray()
-        self.num_published = 0
+    def __init__(self, run_dir: str) -> None:
+        self.uri = files.join(files.absolute(run_dir), FOLDER, PULSE)
+        self.last = b""
+        self.changed_at = 0.0
 
-    @property
-    def size(self) -> int:
-        return len(self.content)
-
-    def add(self, line: bytes) -> None:
-        self.content += line
-
-    def publish(self) -> None:
-        if len(self.content) > self.num_published:
-            files.write_bytes(self.uri, bytes(self.content))
-            self.num_published = len(self.content)
-
-    def close(self) -> None:
-        """Nothing is held open."""
+    def is_alive(self) -> bool:
+        beat = read_segment(self.uri, 0)
+        if beat != self.last:
+            self.last, self.changed_at = beat, time.monotonic()
+        return bool(beat) and time.monotonic() - self.changed_at < _GONE_S
 
 
-def _line(event: Mapping[str, Any], attempt: int) -> bytes:
-    text = event.get("text")
-    if isinstance(text, str) and len(text) > _LONGEST_TEXT:
-        event = {**event, "text": f"{text[:_LONGEST_TEXT]} (cut)"}
-    at = event.get("at", time.time())
-    envelope = {
-        "at": round(at, 3),
-        "kind": event["kind"],
-        "rank": event.get("rank"),
-        "attempt": attempt,
-    }
-    rest = {name: value for name, value in event.items() if name not in (*envelope, "group")}
-    line = json.dumps({**envelope, **rest}, ensure_ascii=False, separators=(",", ":"), default=str)
-    # Lone surrogates (a path's odd bytes) have no UTF-8.
-    return line.encode(errors="backslashreplace") + b"\n"
-
-
-def _ending(error: BaseException | None) -> Event:
-    if error is None:
-        return {"status": "finished"}
-    if isinstance(error, KeyboardInterrupt):
-        return {"status": "stopped"}
-    return {"status": "failed", "text": f"{type(error).__name__}: {error}"}
-
-
-def _last_attempt(folder: str, names: list[str]) -> int:
-    """The number of the last attempt that the log tells of; 0 where there was none."""
-    for name in reversed(names):
-        lines = _read(files.join(folder, name), 0).splitlines()
-        attempts = [event.get("attempt") or 0 for event in parsed(iter(lines))]
-        if attempts:
-            return int(max(attempts))
-    return 0
-
-
-def _sizes(folder: str) -> dict[str, int]:
-    """Size in bytes of each segment, by name."""
+def segment_sizes(folder: str) -> dict[str, int]:
+    """Size in bytes of each segment of a log, by name."""
     if files.is_remote(folder):
-        return {name: size for name, size in files.sizes(folder).items() if name.endswith(_SUFFIX)}
+        return {name: size for name, size in files.sizes(folder).items() if name.endswith(SUFFIX)}
     # Not by way of pyarrow: importing it takes as long as reading the log.
     if not Path(folder).is_dir():
         return {}
     with os.scandir(folder) as entries:
-        return {item.name: item.stat().st_size for item in entries if item.name.endswith(_SUFFIX)}
+        return {item.name: item.stat().st_size for item in entries if item.name.endswith(SUFFIX)}
 
 
-def _read(uri: str, begin: int) -> bytes:
-    """A segment from an offset on; nothing where it had to make room meanwhile."""
+def read_segment(uri: str, begin: int = 0) -> bytes:
+    """A file of a log from an offset on; nothing where it is gone."""
     try:
         if files.is_remote(uri):
             return files.read_bytes(uri)[begin:]

@@ -7,6 +7,7 @@ from aiplat.jobs import schema
 ROOTS: dict[str, type[Any]] = {
     "evaluate": schema.EvaluateConfig,
     "ingest": schema.IngestConfig,
+    "logs": schema.LogsConfig,
     "predict": schema.PredictConfig,
     "register": schema.RegisterJobConfig,
     "serve": schema.ServeConfig,
@@ -15,6 +16,7 @@ ROOTS: dict[str, type[Any]] = {
 REQUIRED = {
     "evaluate": ["model=shapes@champion"],
     "ingest": ["source=imagefolder", "source.path=photos"],
+    "logs": ["run=shapes"],
     "predict": ["model=shapes@champion", "input.dataset=shapes"],
     "register": ["run=shapes", "name=shapes"],
     "serve": ["models=[shapes@champion]"],

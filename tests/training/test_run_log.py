@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from aiplat.training.logs import LogLimits, LogReader, RunLog, read_events
+from aiplat.training import logs
+from aiplat.training.logs import LogReader, follow_events, read_events
+from aiplat.training.run_log import LogLimits, RunLog
 
 Event = dict[str, Any]
 
@@ -21,8 +24,21 @@ def texts(run_dir: Path) -> list[str]:
     return [event["text"] for event in read_events(str(run_dir)) if event["kind"] == "log"]
 
 
+def told(run_dir: Path) -> list[Event]:
+    """What was told between a log's beginning and its end."""
+    events = read_events(str(run_dir))
+    return [event for event in events if event["kind"] not in ("begin", "end")]
+
+
 def segments(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / "logs").iterdir())
+    return sorted((run_dir / "logs").glob("*.jsonl"))
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
 
 
 def test_what_two_ranks_tell_is_read_in_the_order_of_their_clocks(tmp_path: Path) -> None:
@@ -31,21 +47,21 @@ def test_what_two_ranks_tell_is_read_in_the_order_of_their_clocks(tmp_path: Path
         log.add(line(0, 12.0, "third"))
         log.add(line(1, 11.0, "second"))
     assert texts(tmp_path) == ["first", "second", "third"]
-    assert [event["rank"] for event in read_events(str(tmp_path))] == [0, 1, 0, None]
+    assert [event["rank"] for event in told(tmp_path)] == [0, 1, 0]
 
 
 def test_an_event_keeps_everything_it_told(tmp_path: Path) -> None:
     step = {"kind": "step", "rank": 0, "at": 5.25, "step": 7, "loss": 0.5, "lr": 1e-3}
     with RunLog(str(tmp_path)) as log:
         log.add(step)
-    assert next(read_events(str(tmp_path))) == {**step, "attempt": 0}
+    assert told(tmp_path) == [{**step, "attempt": 0}]
 
 
 def test_a_note_of_the_driver_gets_a_time_and_no_rank(tmp_path: Path) -> None:
     before = time.time()
     with RunLog(str(tmp_path)) as log:
         log.add({"kind": "note", "text": "lost a worker"})
-    note = next(read_events(str(tmp_path)))
+    (note,) = told(tmp_path)
     assert note["rank"] is None
     assert before - 1 < note["at"] < time.time() + 1
 
@@ -80,9 +96,36 @@ def test_the_last_event_says_how_the_run_ended(
     assert ("no such label" in last.get("text", "")) == (status == "failed")
 
 
+def test_who_follows_a_log_sees_each_line_once_and_is_let_go_when_the_run_ends(
+    tmp_path: Path,
+) -> None:
+    followed: list[Event] = []
+    follower = threading.Thread(target=lambda: followed.extend(follow_events(str(tmp_path))))
+    with RunLog(str(tmp_path)) as log:
+        log.add(line(0, time.time(), "one"))
+        follower.start()
+        assert eventually(lambda: len(followed) == 2)
+        log.add(line(1, time.time(), "two"))
+        assert eventually(lambda: len(followed) == 3)
+    follower.join(20)
+    assert [event.get("text") for event in followed] == [None, "one", "two", None]
+    assert followed[-1]["status"] == "finished"
+
+
+def test_who_follows_a_log_is_told_that_its_writer_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_GONE_S", 0.3)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    *_, before, last = follow_events(str(tmp_path))
+    assert before["text"] == "line 999"
+    assert (last["kind"], last["status"]) == ("end", "lost")
+    assert "start the run again" in last["text"]
+
+
 KILLED = """
 import os, signal, sys, time
-from aiplat.training.logs import RunLog
+from aiplat.training.run_log import RunLog
 
 with RunLog(sys.argv[1]) as log:
     for number in range(1000):
@@ -127,6 +170,7 @@ def test_a_reader_gets_each_line_once_and_later_ones_when_it_asks_again(tmp_path
     reader = LogReader(str(tmp_path))
     assert list(reader.lines()) == []
     with RunLog(str(tmp_path), LogLimits(segment_bytes=200, max_segments=9)) as log:
+        assert len(list(reader.lines())) == 1
         for number in range(3):
             log.add(line(0, float(number), f"line {number}"))
             assert [json.loads(text)["text"] for text in reader.lines()] == [f"line {number}"]
@@ -153,13 +197,6 @@ def test_a_folder_that_cannot_be_written_is_warned_of_once_and_nothing_else_happ
     assert "cannot be written" in record.getMessage()
 
 
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
-
-
 def test_an_object_store_gets_the_log_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,9 +210,10 @@ def test_an_object_store_gets_the_log_while_it_is_written(
     limits = LogLimits(segment_bytes=300, max_segments=5)
     with RunLog("s3://bucket/run", limits) as log:
         log.add(line(0, 0.0, "line 0"))
-        assert eventually(lambda: len(list(read_events("s3://bucket/run"))) == 1)
+        assert eventually(lambda: len(list(read_events("s3://bucket/run"))) == 2)
         for number in range(1, 10):
             log.add(line(0, float(number), f"line {number}"))
-    found = list(read_events("s3://bucket/run"))
-    assert [event.get("text") for event in found[:-1]] == [f"line {number}" for number in range(10)]
+    found = [event["text"] for event in read_events("s3://bucket/run") if event["kind"] == "log"]
+    assert found == [f"line {number}" for number in range(10)]
     assert 1 < len(segments(tmp_path / "bucket/run")) < 6
+    assert not (tmp_path / "bucket/run/logs/alive").exists()
