@@ -53,12 +53,20 @@ def forwarded(send: Callable[[Event], None]) -> Iterator[None]:
     records = _Records(send)
     _quieten_ray()
     root = logging.getLogger()
-    root.addHandler(records)
+    before = root.handlers
+    # Another handler that writes to the console would tell everything a second time.
+    root.handlers = [*(handler for handler in before if not _is_of_console(handler)), records]
     try:
         with redirect_stdout(lines), redirect_stderr(lines):
             yield
     finally:
-        root.removeHandler(records)
+        root.handlers = before
+
+
+def _is_of_console(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(
+        handler, logging.FileHandler
+    )
 
 
 def _quieten_ray() -> None:

@@ -14,6 +14,7 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import nn
 
+from aiplat.cluster.beneath import last_words
 from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import lost_workers
 from aiplat.cluster.group import WorkerGroup, plan_group
@@ -50,13 +51,14 @@ def train_on_cluster(
     """
     group = plan_group(scale, can_grow)
     blocks = load_rows(job.version, job.rehearse().columns)
-    with watching(watch) as mailbox:
+    with watching(watch) as mailbox, last_words(mailbox) as ask_for_last_words:
         shift = _Shift(job, blocks, group.threads, mailbox)
         for _ in range(scale.max_failures + 1):
             try:
                 result: FitResult = _trainer(shift, group).fit().return_value
                 return result
             except train.TrainingFailedError as error:
+                ask_for_last_words()
                 cause = lost_workers(error)
                 watch({"kind": "note", "text": f"{cause}; going on from the last checkpoint"})
     raise ClusterError(

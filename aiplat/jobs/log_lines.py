@@ -14,6 +14,8 @@ Event = dict[str, Any]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _LEVEL_OF_KIND = {"step": "debug", "note": "warning", "failure": "error"}
+# What a pattern needs to know of the text's borders cannot be looked for in a longer text.
+_BORDERS = re.compile(r"[\^$]|\\[bBAZ]|\(\?")
 _ENVELOPE = ("at", "kind", "rank", "attempt", "level", "epoch", "step")
 _RANKS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green")
 _LEVEL_STYLES = {"debug": "dim", "warning": "yellow", "error": "bold red", "critical": "bold red"}
@@ -30,6 +32,13 @@ class Selection:
     level: str = "debug"
     grep: str | None = None
 
+    def possible(self, lines: Iterable[bytes]) -> Iterable[bytes]:
+        """The lines of a log that may hold what is asked for, as far as a quick look tells."""
+        if not self.grep or _BORDERS.search(self.grep):
+            return lines
+        found = re.compile(self.grep).search
+        return (line for line in lines if not _is_output(line) or found(line.decode()))
+
     def filtered(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events that are asked for, in their order."""
         rank, least = self.rank, LEVELS[self.level]
@@ -43,6 +52,11 @@ class Selection:
                 yield event
 
 
+def _is_output(line: bytes) -> bool:
+    """Whether a line holds what its event says as it stands: output, nothing of it escaped."""
+    return b'"kind":"log"' in line and b"\\" not in line
+
+
 def level_of(event: Event) -> str:
     """How severe an event is; what a program merely printed is `info`."""
     if event["kind"] == "end" and event.get("status") in ("failed", "lost"):
@@ -53,27 +67,40 @@ def level_of(event: Event) -> str:
 
 def text_of(event: Event) -> str:
     """What an event says, without who said it and when."""
-    kind = event["kind"]
-    if kind == "log":
-        level = event.get("level", "info")
-        text = str(event.get("text", ""))
-        return text if level == "info" else f"{level.upper()} {text}"
-    return _TEXTS.get(kind, _any)(event)
-
-
-def head_of(event: Event) -> tuple[str, str]:
-    """When an event was sent, by this machine's time zone, and by whom."""
-    at = event["at"]
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    rank = event.get("rank")
-    return f"{clock}.{int(at * 1000) % 1000:03}", "driver" if rank is None else f"rank {rank}"
+    return _TEXTS.get(event["kind"], _any)(event)
 
 
 def line_of(event: Event) -> str:
     """An event as a line; further lines of its text are indented."""
-    at, sender = head_of(event)
+    return "  ".join(_parts(event))
+
+
+def painted(event: Event) -> str:
+    """An event as a line for a terminal: each rank has its colour, and each level."""
+    from rich.style import Style
+
+    rank = event.get("rank")
+    colour = "white" if rank is None else _RANKS[rank % len(_RANKS)]
+    styles = ("dim", colour, _LEVEL_STYLES.get(level_of(event), ""))
+    parts = zip(_parts(event), styles, strict=True)
+    return "  ".join(Style.parse(style).render(part) for part, style in parts)
+
+
+def _parts(event: Event) -> tuple[str, str, str]:
+    """When an event was sent, in this machine's time zone; by whom; and what it says."""
+    at = event["at"]
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    rank, level = event.get("rank"), event.get("level", "info")
     text = text_of(event).replace("\n", "\n    ")
-    return f"{at}  {sender:<6}  {text}"
+    return (
+        f"{clock}.{int(at * 1000) % 1000:03}",
+        f"{'driver' if rank is None else f'rank {rank}':<6}",
+        text if level == "info" else f"{level.upper()} {text}",
+    )
+
+
+def _output(event: Event) -> str:
+    return str(event.get("text", ""))
 
 
 def _start(event: Event) -> str:
@@ -113,6 +140,7 @@ def _any(event: Event) -> str:
 
 
 _TEXTS: dict[str, Callable[[Event], str]] = {
+    "log": _output,
     "start": _start,
     "step": _step,
     "epoch": _epoch,
@@ -123,20 +151,13 @@ _TEXTS: dict[str, Callable[[Event], str]] = {
 
 
 def _numbers(event: Event) -> str:
+    """What else an event carries, the loss first."""
+    names = [name for name in event if name not in _ENVELOPE]
     return "  ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in event.items()
-        if name not in _ENVELOPE
+        for name, value in ((name, event[name]) for name in sorted(names, key=_is_not_loss))
     )
 
 
-def painted(event: Event) -> str:
-    """An event as a line for a terminal: each rank has its colour, and each level."""
-    from rich.style import Style
-
-    at, sender = head_of(event)
-    rank = event.get("rank")
-    colour = "white" if rank is None else _RANKS[rank % len(_RANKS)]
-    text = text_of(event).replace("\n", "\n    ")
-    parts = ((at, "dim"), (f"{sender:<6}", colour), (text, _LEVEL_STYLES.get(level_of(event), "")))
-    return "  ".join(Style.parse(style).render(part) for part, style in parts)
+def _is_not_loss(name: str) -> bool:
+    return name != "loss"
