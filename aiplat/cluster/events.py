@@ -17,9 +17,9 @@ from ray import train
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aiplat.cluster.beneath import OutputFiles, own_files
+from aiplat.cluster.output import Event, OutputFiles, own_files
 
-Event = dict[str, Any]
+__all__ = ["Event", "Sender", "origin", "watching"]
 
 # A watcher that stopped fetching must not fill the memory; the oldest events go first.
 _MAX_WAITING = 100_000

@@ -1,11 +1,21 @@
-"""What a worker prints and logs, on its way to the person who watches the run."""
+"""What a worker prints and logs, on its way to the person who watches the run.
+
+Python's output is taken from its streams; what is written beneath them (C++ libraries, the trace of
+a crash) is read from the files that Ray gives each process.
+"""
 
 import io
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
 
-from aiplat.cluster.events import Event
+Event = dict[str, Any]
+
+_LONGEST_BYTES = 1 << 16
+# Ray marks in these files which job and actor writes.
+_MARKS = (":job_id:", ":actor_name:", ":task_name:")
 
 
 class _Lines(io.TextIOBase):
@@ -74,3 +84,56 @@ def _quieten_ray() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("ray.") or "/ray/" in name:
             logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class OutputFiles:
+    """Reads what is added to files, from where they ended when this was made.
+
+    offsets: by path, how far they are read.
+    """
+
+    def __init__(self, offsets: dict[str, int]) -> None:
+        self.offsets = offsets
+
+    def read(self, is_complete: bool = False) -> Iterator[Event]:
+        """What came since the last time, one event a file; half a line if nothing can follow.
+
+        A flood is cut: its beginning and its end say what it is about.
+        """
+        for path, begin in self.offsets.items():
+            try:
+                size = Path(path).stat().st_size
+                if size <= begin:
+                    continue
+                data = _between(path, begin, size)
+            except OSError:
+                continue
+            end = size
+            if not is_complete:
+                cut = data.rfind(b"\n") + 1
+                data, end = data[:cut], size - (len(data) - cut)
+            self.offsets[path] = end
+            if text := _text(data):
+                yield {"kind": "log", "text": text, "file": path, "end": end}
+
+
+def own_files() -> dict[str, int]:
+    """The files that this process writes its output to, and how long they are."""
+    paths = [str(Path(f"/proc/self/fd/{number}").resolve()) for number in (1, 2)]
+    return {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
+
+
+def _between(path: str, begin: int, end: int) -> bytes:
+    with Path(path).open("rb") as file:
+        file.seek(begin)
+        if end - begin <= _LONGEST_BYTES:
+            return file.read(end - begin)
+        half = _LONGEST_BYTES // 2
+        first = file.read(half)
+        file.seek(end - half)
+        return first + b"\n(cut)\n" + file.read(half)
+
+
+def _text(data: bytes) -> str:
+    lines = data.decode(errors="replace").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.startswith(_MARKS))

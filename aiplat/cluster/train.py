@@ -14,10 +14,10 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import nn
 
-from aiplat.cluster.beneath import last_words
 from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import lost_workers
 from aiplat.cluster.group import WorkerGroup, plan_group
+from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.scale import ScaleConfig

@@ -23,7 +23,7 @@ SUFFIX = ".jsonl"
 
 _POLL_S = 0.5
 # A writer that shows no sign of life for so long is gone.
-_GONE_S = 10.0
+_GONE_S = 15.0
 # How far a line may stand from its place in time; ranks send within moments of each other.
 _WINDOW_LINES = 10_000
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from aiplat.config.command import status
+from aiplat.jobs.log_lines import Selection, text_of
 from aiplat.jobs.logs import main
 from aiplat.jobs.schema import LogsConfig
+from aiplat.training.logs import LogReader, parsed
 from aiplat.training.run_log import RunLog
 
 EVENTS: list[dict[str, Any]] = [
@@ -86,6 +88,15 @@ def test_only_what_is_asked_for_is_shown(
 ) -> None:
     lines = [line for line in shown(storage, capsys, *overrides) if not line.startswith("    ")]
     assert len(lines) == number
+
+
+def test_the_quick_look_at_a_line_never_loses_what_is_asked_for(storage: str) -> None:
+    for line in LogReader(f"{storage}/runs/shapes").lines():
+        (event,) = parsed([line])
+        for words in text_of(event).splitlines():
+            for begin in range(len(words)):
+                pattern = re.escape(words[begin : begin + 9])
+                assert list(Selection(grep=pattern).possible([line])) == [line]
 
 
 @pytest.mark.parametrize(
