@@ -6,6 +6,7 @@ a crash) is read from the files that Ray gives each process.
 
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -19,21 +20,35 @@ _MARKS = (":job_id:", ":actor_name:", ":task_name:")
 
 
 class _Lines(io.TextIOBase):
-    """A stream that hands on each complete line."""
+    """A stream that hands on each complete line; of a progress bar, what it showed last."""
 
     def __init__(self, hand_on: Callable[[str], None]) -> None:
         self.hand_on = hand_on
         self.begun = ""
+        # Prefetch threads print, too; and what is printed while an object dies may come in between.
+        self.lock = threading.RLock()
 
     def write(self, text: str) -> int:
-        *lines, self.begun = (self.begun + text).split("\n")
-        for line in lines:
-            if line.strip():
-                self.hand_on(line)
+        with self.lock:
+            *lines, self.begun = (_after_return(self.begun) + text).split("\n")
+            for line in lines:
+                shown = _after_return(line).rstrip("\r")
+                if shown.strip():
+                    self.hand_on(shown)
         return len(text)
 
     def writable(self) -> bool:
         return True
+
+    def finish(self) -> None:
+        """Hand on a line that has no end."""
+        if self.begun.strip():
+            self.write("\n")
+
+
+def _after_return(line: str) -> str:
+    """What a terminal would show of a line that returns to its beginning to be written over."""
+    return line.rstrip("\r").rpartition("\r")[2] + ("\r" if line.endswith("\r") else "")
 
 
 class _Records(logging.Handler):
@@ -71,6 +86,7 @@ def forwarded(send: Callable[[Event], None]) -> Iterator[None]:
             yield
     finally:
         root.handlers = before
+        lines.finish()
 
 
 def _is_of_console(handler: logging.Handler) -> bool:

@@ -34,6 +34,17 @@ def test_each_line_and_each_record_is_one_event_and_records_carry_their_level() 
     ]
 
 
+def test_of_a_progress_bar_only_its_last_state_is_told_and_no_text_is_left_behind() -> None:
+    events: list[Event] = []
+    with forwarded(events.append):
+        for percent in (10, 50, 100):
+            sys.stderr.write(f"\r{percent} %")
+        sys.stderr.write("\n")
+        sys.stdout.write("of another world\r\n")
+        sys.stdout.write("\n  \nno end")
+    assert [event["text"] for event in events] == ["100 %", "of another world", "no end"]
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "worker.err"
