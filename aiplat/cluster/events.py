@@ -17,9 +17,9 @@ from ray import train
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aiplat.cluster.output import Event, OutputFiles, own_files
+from aiplat.cluster.output import Event, OutputFiles, last_words_of, own_files
 
-__all__ = ["Event", "Sender", "origin", "watching"]
+__all__ = ["Event", "Mailbox", "Sender", "origin", "watching"]
 
 # A watcher that stopped fetching must not fill the memory; the oldest events go first.
 _MAX_WAITING = 100_000
@@ -28,13 +28,17 @@ _FLUSH_S = 0.2
 _PATIENT = ("step", "log")
 
 
-class _Mailbox:
-    def __init__(self) -> None:
+class Mailbox:
+    """Where events wait; an actor on the node of who fetches them."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
         self.waiting: deque[Event] = deque()
         self.num_lost = 0
         self.workers: dict[int, Event] = {}
 
     def put(self, events: list[Event]) -> None:
+        """Take events in."""
         for event in events:
             if event["kind"] == "worker":
                 self._welcome(event)
@@ -46,6 +50,7 @@ class _Mailbox:
             self.num_lost += 1
 
     def take(self) -> list[Event]:
+        """Hand all events over."""
         taken = list(self.waiting)
         self.waiting.clear()
         if self.num_lost:
@@ -54,8 +59,13 @@ class _Mailbox:
             self.num_lost = 0
         return taken
 
-    def latest_workers(self) -> list[Event]:
-        return list(self.workers.values())
+    def read_last_words(self) -> list[Event]:
+        """Take in what the latest workers of this node wrote at last; those of others come back."""
+        workers = list(self.workers.values())
+        for worker in workers:
+            if worker["node"] == self.node:
+                self.put(last_words_of(worker))
+        return [worker for worker in workers if worker["node"] != self.node]
 
     def _welcome(self, worker: Event) -> None:
         others = self.workers.values()
@@ -143,8 +153,9 @@ def watching(watch: Callable[[Event], None]) -> Iterator[Any]:
 
     A fault of `watch` ends the watching and is raised when the block ends: the run itself goes on.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    mailbox = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+    node = ray.get_runtime_context().get_node_id()
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote(node)
     done = threading.Event()
     faults: list[Exception] = []
 

@@ -3,7 +3,6 @@
 The files that Ray gave them for their output are still there, on their nodes.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aiplat.cluster.output import Event, OutputFiles
+from aiplat.cluster.output import Event, last_words_of
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 10.0
 
 
 @contextmanager
@@ -25,7 +24,8 @@ def last_words(mailbox: Any) -> Iterator[Callable[[], None]]:
     asked: list[Any] = []
 
     def ask() -> None:
-        for worker in ray.get(mailbox.latest_workers.remote()):
+        # Starting a process on each node takes seconds: the mailbox reads what lies beside it.
+        for worker in ray.get(mailbox.read_last_words.remote()):
             there = NodeAffinitySchedulingStrategy(worker["node"], soft=False)
             options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
             asked.append(ray.remote(_send_last_words).options(**options).remote(mailbox, worker))
@@ -38,7 +38,4 @@ def last_words(mailbox: Any) -> Iterator[Callable[[], None]]:
 
 
 def _send_last_words(mailbox: Any, worker: Event) -> None:
-    """Runs on the node of a worker that is gone."""
-    origin = {"at": time.time(), "rank": worker["rank"], "group": worker["group"]}
-    events = [{**origin, **event} for event in OutputFiles(worker["files"]).read(is_complete=True)]
-    ray.get(mailbox.put.remote(events))
+    ray.get(mailbox.put.remote(last_words_of(worker)))

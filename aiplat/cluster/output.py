@@ -7,6 +7,7 @@ a crash) is read from the files that Ray gives each process.
 import io
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 Event = dict[str, Any]
 
 _LONGEST_BYTES = 1 << 16
-# Ray marks in these files which job and actor writes.
-_MARKS = (":job_id:", ":actor_name:", ":task_name:")
+# Ray marks in these files which job and actor writes; a crash lists every module, a page of them.
+_NOISE = (":job_id:", ":actor_name:", ":task_name:", "Extension modules:")
 
 
 class _Lines(io.TextIOBase):
@@ -139,6 +140,12 @@ def own_files() -> dict[str, int]:
     return {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
 
 
+def last_words_of(worker: Event) -> list[Event]:
+    """What a worker that is gone wrote since its files were read; to be asked on its node."""
+    origin = {"at": time.time(), "rank": worker["rank"], "group": worker["group"]}
+    return [{**origin, **event} for event in OutputFiles(worker["files"]).read(is_complete=True)]
+
+
 def _between(path: str, begin: int, end: int) -> bytes:
     with Path(path).open("rb") as file:
         file.seek(begin)
@@ -152,4 +159,4 @@ def _between(path: str, begin: int, end: int) -> bytes:
 
 def _text(data: bytes) -> str:
     lines = data.decode(errors="replace").splitlines()
-    return "\n".join(line for line in lines if line.strip() and not line.startswith(_MARKS))
+    return "\n".join(line for line in lines if line.strip() and not line.startswith(_NOISE))

@@ -90,3 +90,26 @@ def test_of_a_flood_the_beginning_and_the_end_are_told(file: Path) -> None:
 
 def test_a_file_that_is_gone_is_no_fault(tmp_path: Path) -> None:
     assert said(OutputFiles({str(tmp_path / "gone.err"): 0})) == []
+
+
+def test_the_mailbox_reads_the_last_words_of_its_own_node_from_where_they_were_told(
+    file: Path,
+) -> None:
+    from aiplat.cluster.events import Mailbox
+
+    mailbox = Mailbox("here")
+    origin = {"at": 1.0, "group": "b"}
+    old = {**origin, "rank": 5, "group": "a", "kind": "worker", "node": "here", "files": {}}
+    near = {**origin, "rank": 0, "kind": "worker", "node": "here", "files": {str(file): 0}}
+    far = {**origin, "rank": 1, "kind": "worker", "node": "there", "files": {"far.err": 7}}
+    mailbox.put([old])
+    mailbox.put([near, far])
+    end = file.stat().st_size
+    mailbox.put([{**origin, "rank": 0, "kind": "log", "text": "x", "file": str(file), "end": end}])
+    add(file, "Fatal Python error")
+    assert [worker["rank"] for worker in mailbox.read_last_words()] == [1]
+    *before, last = mailbox.take()
+    assert len(before) == 4
+    assert not any("files" in event or "end" in event for event in [*before, last])
+    assert (last["rank"], last["group"], last["text"]) == (0, "b", "Fatal Python error")
+    assert mailbox.take() == []
