@@ -50,7 +50,7 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
     ClusterError where the address does not answer.
     """
     address = _address(config)
-    _settle_environment()
+    settle_environment()
     import ray
 
     try:
@@ -114,7 +114,8 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _settle_environment() -> None:
+def settle_environment() -> None:
+    """Settle how Ray behaves, in this process and those it starts; before Ray is imported."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     # Left unset, Ray decides by how it was started and by what an earlier program left in the home

@@ -71,6 +71,7 @@ def train_worker(shift: _Shift) -> FitResult:
     """One rank of the run, in a process of its own."""
     torch.set_num_threads(shift.threads)
     sender = Sender(shift.mailbox, origin())
+    sender.send({"kind": "started"})
     try:
         with forwarded(sender.send):
             task = shift.job.build()
