@@ -5,6 +5,7 @@ from typing import Any
 from aiplat.jobs import schema
 
 ROOTS: dict[str, type[Any]] = {
+    "drill": schema.DrillConfig,
     "evaluate": schema.EvaluateConfig,
     "ingest": schema.IngestConfig,
     "logs": schema.LogsConfig,
@@ -14,6 +15,7 @@ ROOTS: dict[str, type[Any]] = {
     "train": schema.TrainConfig,
 }
 REQUIRED = {
+    "drill": ["+exp=clip"],
     "evaluate": ["model=shapes@champion"],
     "ingest": ["source=imagefolder", "source.path=photos"],
     "logs": ["run=shapes"],
