@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from aiplat.errors import ClusterError
 
 _LOCALHOST = "127.0.0.1"
 _UP = "Ray runtime started"
-_START_TIMEOUT_S = 300.0
+_START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 20.0
 _TERMINATED = 128 + signal.SIGTERM
 # Ray takes a third of the memory for each node's store otherwise.
@@ -58,7 +59,7 @@ class LocalNodes:
     def __init__(self, num_cpus: list[int]) -> None:
         self.num_cpus = num_cpus
         self.nodes: list[Node] = []
-        self.port, self.dashboard_port = _free_port(), _free_port()
+        self.port, self.dashboard_port, self.client_port = _free_ports(3)
         self.address = f"{_LOCALHOST}:{self.port}"
         self._started: list[subprocess.Popen[bytes]] = []
         # Ray puts sockets there, whose paths may not be longer than 107 characters.
@@ -73,7 +74,7 @@ class LocalNodes:
                 "--head",
                 f"--port={self.port}",
                 f"--dashboard-port={self.dashboard_port}",
-                f"--ray-client-server-port={_free_port()}",
+                f"--ray-client-server-port={self.client_port}",
                 "--num-cpus=0",
             )
             # One after the other: their sockets lie in one folder, where each takes a free name.
@@ -128,12 +129,13 @@ class LocalNodes:
         self._await(process, len(self._started) - 1)
 
     def _launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+        ports = _free_ports(len(_AGENT_PORTS))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments]
         command += [
             f"--node-ip-address={_LOCALHOST}",
             f"--object-store-memory={_STORE_BYTES}",
             # Left to be found, a busy node waits for its agent to name them, and gives up.
-            *(f"--{name}={_free_port()}" for name in _AGENT_PORTS),
+            *(f"--{name}={port}" for name, port in zip(_AGENT_PORTS, ports, strict=True)),
             "--disable-usage-stats",
             "--block",
         ]
@@ -150,6 +152,7 @@ class LocalNodes:
         return process
 
     def _environment(self) -> dict[str, str]:
+        autoscaler_port, metric_port = _free_ports(2)
         return {
             **os.environ,
             # Parts of Ray look for "the" cluster of the machine; it may have others.
@@ -158,8 +161,8 @@ class LocalNodes:
             # A node that starts on a busy machine gives up after half a minute otherwise.
             "RAY_raylet_start_wait_time_s": f"{_START_TIMEOUT_S:.0f}",
             # Fixed ports otherwise, which another head may have taken.
-            "AUTOSCALER_METRIC_PORT": str(_free_port()),
-            "DASHBOARD_METRIC_PORT": str(_free_port()),
+            "AUTOSCALER_METRIC_PORT": str(autoscaler_port),
+            "DASHBOARD_METRIC_PORT": str(metric_port),
         }
 
     def _await(self, process: subprocess.Popen[bytes], number: int) -> None:
@@ -222,7 +225,10 @@ def _kill(pids: list[int]) -> None:
             continue
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((_LOCALHOST, 0))
-        return int(listener.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((_LOCALHOST, 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
