@@ -64,6 +64,10 @@ test-cluster: setup ## The tests that start a Ray cluster on this machine
 bench: setup ## Every benchmark; each prints a ratio
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
+.PHONY: drill
+drill: setup ## Kill parts of a training run twenty times; needs the dataset easy_vqa, takes minutes
+	$(BIN)/python -m aiplat.jobs.drill +exp=clip loop.max_epochs=3
+
 .PHONY: docs
 docs: setup ## Write docs/reference from the docstrings and the configuration
 	$(BIN)/python docs/write_reference.py

@@ -24,6 +24,8 @@ _SETTINGS = {
     "RAY_DATA_USE_DATASOURCE_V2": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # What is printed is forwarded by us; Ray would log it a second time.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -47,7 +49,7 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
     ClusterError where the address does not answer.
     """
     address = _address(config)
-    _settle_environment()
+    settle_environment()
     import ray
 
     try:
@@ -111,7 +113,8 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _settle_environment() -> None:
+def settle_environment() -> None:
+    """Settle how Ray behaves, in this process and those it starts; before Ray is imported."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     # Left unset, Ray decides by how it was started and by what an earlier program left in the home

@@ -15,9 +15,10 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import nn
 
-from aiplat.cluster.events import Event, Sender, watching
+from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import lost_workers
 from aiplat.cluster.group import WorkerGroup, plan_group
+from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.scale import ScaleConfig
@@ -57,13 +58,14 @@ def train_on_cluster(
     if group.is_elastic and not task.coupled:
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
     blocks = load_rows(job.version, task.columns)
-    with watching(watch) as mailbox:
+    with watching(watch) as mailbox, last_words(mailbox) as ask_for_last_words:
         shift = _Shift(job, blocks, group.threads, mailbox)
         for _ in range(scale.max_failures + 1):
             try:
                 result: FitResult = _trainer(shift, group, scale).fit().return_value
                 return result
             except train.TrainingFailedError as error:
+                ask_for_last_words()
                 cause = lost_workers(error)
                 watch({"kind": "note", "text": f"{cause}; going on from the last checkpoint"})
     raise ClusterError(
@@ -75,9 +77,10 @@ def train_on_cluster(
 def train_worker(shift: _Shift) -> FitResult:
     """One rank of the run, in a process of its own."""
     torch.set_num_threads(shift.threads)
-    sender = Sender(shift.mailbox)
+    sender = Sender(shift.mailbox, origin())
+    sender.send({"kind": "started"})
     try:
-        with forwarded(sender.send, train.get_context().get_world_rank()):
+        with forwarded(sender.send):
             task = shift.job.build()
             return fit(task, RayWorker(shift, task, sender), shift.job.recipe)
     finally:

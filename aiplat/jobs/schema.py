@@ -3,6 +3,7 @@
 The only place that sees every section. Importing it imports no torch, no Ray and no MLflow.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,6 +66,46 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: dict[str, Any] = node("storage")
     register: RegisterConfig = field(default_factory=RegisterConfig)
+
+
+@dataclass(kw_only=True)
+class DrillConfig(TrainConfig):
+    """Kill parts of a training run on a cluster of this machine, and count what that costs.
+
+    name: of the drill; its runs are called after it. The report is in drills/<name> under storage.
+    kills: how often, spread over the run at random steps that the seed decides.
+    kinds: what is killed, each equally often: `worker`, `node`, `driver`.
+    corrupt: at how many of the kills the latest checkpoint is damaged as well.
+    nodes: CPUs of each node of the cluster; they need not exist.
+    replacements: CPUs of the nodes that take the place of killed ones, in turn.
+    undisturbed: runs without kills to compare the loss with, each of another seed.
+    tolerance: part of the final loss that counts as noise even where the seeds differ less.
+    max_recovery_s: what a recovery may take at the 95th percentile.
+    """
+
+    kills: int = 20
+    kinds: list[Literal["worker", "node", "driver"]] = field(
+        default_factory=lambda: ["worker", "node", "driver"]
+    )
+    corrupt: int = 0
+    nodes: list[int] = field(default_factory=lambda: [2, 2])
+    replacements: list[int] = field(default_factory=lambda: [1, 2])
+    undisturbed: int = 2
+    tolerance: float = 0.05
+    max_recovery_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.kills < 1:
+            raise ConfigError(f"kills is {self.kills}, expected at least 1")
+        if not 0 <= self.corrupt <= self.kills:
+            raise ConfigError(f"corrupt is {self.corrupt}, expected 0 to kills={self.kills}")
+        for name in ("kinds", "nodes", "replacements"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty, expected at least one")
+        if self.undisturbed < 1:
+            raise ConfigError(f"undisturbed is {self.undisturbed}, expected at least 1")
+        if self.loop.max_steps is not None:
+            raise ConfigError("a drill counts whole epochs: set loop.max_epochs, not max_steps")
 
 
 @dataclass
@@ -162,6 +203,35 @@ class RegisterJobConfig:
             raise ConfigError("set one of run (to register it) and model (to move alias to it)")
         if self.model is not None and (self.alias is None or self.name is not None):
             raise ConfigError("with model, set alias and no name: only the alias moves")
+
+
+@dataclass(kw_only=True)
+class LogsConfig:
+    """Show what a run told: its steps, notes, failures and what its workers printed and logged.
+
+    run: the name of the run.
+    follow: show also what comes, until the run ends.
+    rank: show only this worker; null: all of them and the driver.
+    level: the least severe to show. A record of Python's `logging` has its own level; what is
+        printed counts as info, a step as debug, a note as warning, a failure as error.
+    grep: show only lines in which this regular expression is found.
+    storage: folder or URI that everything aiplat makes lands under.
+    """
+
+    run: str
+    follow: bool = False
+    rank: int | None = None
+    level: Literal["debug", "info", "warning", "error"] = "debug"
+    grep: str | None = None
+    storage: str = "storage"
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.grep or "")
+        except re.error as error:
+            raise ConfigError(
+                f"grep is {self.grep!r}, which is no regular expression: {error}"
+            ) from error
 
 
 @dataclass(kw_only=True)

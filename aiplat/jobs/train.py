@@ -24,6 +24,7 @@ def main(config: TrainConfig) -> None:
     from aiplat.training.recipe import Recipe
     from aiplat.training.result import read_result
     from aiplat.training.run import open_run
+    from aiplat.training.run_log import RunLog
 
     console = Console(highlight=False, soft_wrap=True)
     storage, whole = files.absolute(config.storage), asdict(config)
@@ -43,11 +44,14 @@ def main(config: TrainConfig) -> None:
         if result is None:
             # The first start of a tracker makes a database, which takes as long as a cluster.
             opening = ThreadPoolExecutor(1).submit(tracker.open)
-            with connect(config.cluster) as session:
+            with RunLog(run.uri) as log, connect(config.cluster) as session:
                 from aiplat.cluster.train import train_on_cluster
 
                 opening.result()
-                with recorded(tracker, run, whole, version), RunWatch(console, tracker) as watch:
+                with (
+                    recorded(tracker, run, whole, version),
+                    RunWatch(console, tracker, log) as watch,
+                ):
                     result = train_on_cluster(
                         job, config.scale, watch, can_grow=not session.started_here
                     )

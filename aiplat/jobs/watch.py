@@ -15,21 +15,23 @@ from rich.progress import (
 )
 
 from aiplat.tracking.tracker import Tracker
+from aiplat.training.run_log import RunLog
 
 # Where there is no terminal (a submitted job's log, a file) the progress is a line now and then.
 _LINE_EVERY_S = 15.0
-_NOT_METRICS = ("kind", "epoch", "step")
+_NOT_METRICS = ("at", "kind", "rank", "group", "epoch", "step")
 
 
 class RunWatch:
-    """Shows a run's events on a console and hands its metrics to a tracker.
+    """Shows a run's events on a console, keeps them in its log, hands its metrics to a tracker.
 
     A terminal gets a live bar; anything else gets lines.
     """
 
-    def __init__(self, console: Console, tracker: Tracker) -> None:
+    def __init__(self, console: Console, tracker: Tracker, log: RunLog) -> None:
         self.console = console
         self.tracker = tracker
+        self.log = log
         self.start: Mapping[str, Any] = {}
         self.metrics = ""
         self.shown_at = 0.0
@@ -53,14 +55,16 @@ class RunWatch:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event of the run."""
+        self.log.add(event)
         show = {
             "start": self._start,
             "step": self._step,
             "epoch": self._epoch,
             "note": self._note,
-            "log": self._log,
+            "log": self._output,
         }
-        show[event["kind"]](event)
+        if event["kind"] in show:
+            show[event["kind"]](event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
         self.start = event
@@ -96,8 +100,10 @@ class RunWatch:
     def _note(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[yellow]note[/] {escape(event['text'])}")
 
-    def _log(self, event: Mapping[str, Any]) -> None:
-        self.console.print(f"[dim]rank {event['rank']}[/] {escape(event['text'])}")
+    def _output(self, event: Mapping[str, Any]) -> None:
+        level = event.get("level", "info")
+        shown = "" if level == "info" else f"{level} "
+        self.console.print(f"[dim]rank {event['rank']}[/] {escape(shown + event['text'])}")
 
     def _track(self, split: str, event: Mapping[str, Any]) -> dict[str, float]:
         metrics = {name: value for name, value in event.items() if name not in _NOT_METRICS}

@@ -5,16 +5,20 @@ from typing import Any
 from aiplat.jobs import schema
 
 ROOTS: dict[str, type[Any]] = {
+    "drill": schema.DrillConfig,
     "evaluate": schema.EvaluateConfig,
     "ingest": schema.IngestConfig,
+    "logs": schema.LogsConfig,
     "predict": schema.PredictConfig,
     "register": schema.RegisterJobConfig,
     "serve": schema.ServeConfig,
     "train": schema.TrainConfig,
 }
 REQUIRED = {
+    "drill": ["+exp=clip"],
     "evaluate": ["model=shapes@champion"],
     "ingest": ["source=imagefolder", "source.path=photos"],
+    "logs": ["run=shapes"],
     "predict": ["model=shapes@champion", "input.dataset=shapes"],
     "register": ["run=shapes", "name=shapes"],
     "serve": ["models=[shapes@champion]"],

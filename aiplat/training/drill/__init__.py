@@ -1,0 +1,1 @@
+"""What a recovery drill plans, counts and concludes; how to kill is for `aiplat.cluster.drill`."""
