@@ -83,7 +83,7 @@ class Run:
             make_optimizer=self.optimizer,
             make_schedule=self.schedule,
             loop=LoopConfig(**chosen),
-            checkpoint=CheckpointConfig(**self.checkpoint),
+            checkpoint=CheckpointConfig(**{"max_lost_s": 3600, **self.checkpoint}),
             seed=7,
         )
 
