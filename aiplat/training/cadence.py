@@ -37,8 +37,8 @@ class Cadence:
         self.config = config
         self.requested = requested
         self.cost: SaveCost | None = None
-        self.at_once = False
-        self.by_clock = False
+        self.num_steps, self.next_look = 0, 1
+        self.at_once, self.by_clock = False, False
         self.is_explained = False
         self.saved()
 

@@ -48,7 +48,10 @@ class Shards(Protocol):
     """State of which every rank holds a part, in files of its own form."""
 
     def save(self, folder: Path) -> None:
-        """Write this rank's files; every rank calls it, and names differ between ranks."""
+        """Write this rank's files; every rank calls it, and names differ between ranks.
+
+        Raises OSError where the storage refuses.
+        """
         ...
 
     def load(self, folder: Path) -> None:

@@ -70,8 +70,8 @@ def test_two_damaged_checkpoints_send_the_run_two_back(tmp_path: Path) -> None:
     checkpoints = Checkpoints(str(tmp_path))
     for saved in (5, 10, 15):
         checkpoints.save(snapshot(saved, best_step=5))
-    for step in (10, 15):
-        damage(tmp_path / "checkpoints" / f"step-{step:08d}" / "state.pt")
+    for name in ("step-00000010", "step-00000015"):
+        damage(tmp_path / "checkpoints" / name / "state.pt")
     step, notes = checkpoints.newest()
     assert step == 5
     assert [note.rpartition("; ")[2] for note in notes] == ["going back to step 5"] * 2

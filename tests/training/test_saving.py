@@ -1,16 +1,22 @@
 """Saving beside the training: with storage that is slow, full or slower than the training."""
 
+import io
+import shutil
+import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from aiplat.store import files
+from aiplat.training import attempt as attempt_module
 from aiplat.training.background import Background
 from aiplat.training.checkpoint import CheckpointError, Checkpoints
 from aiplat.training.hostcopy import HostCopy
+from aiplat.training.learner import Learner, make_learner
 from aiplat.training.local import LocalWorker
 from aiplat.training.loop import fit
 from aiplat.training.records import read_samples
@@ -175,7 +181,7 @@ def test_after_a_fall_back_the_record_has_what_the_run_was_trained_on(
 
 
 def test_a_checkpoint_that_is_asked_for_is_complete_before_the_next_step(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = Run(tmp_path, loop={"max_epochs": 1})
     found: dict[int, list[int]] = {}
 
     def look(number: int) -> None:
@@ -188,6 +194,96 @@ def test_a_checkpoint_that_is_asked_for_is_complete_before_the_next_step(tmp_pat
     assert "saved at step 1, as was asked" in notes(worker)
     assert found[2] == [1]
     assert len(notes(worker)) == 1
+
+
+def put(value: Any, path: Path) -> None:
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    path.write_bytes(stream.getvalue())
+
+
+class Halves:
+    """Every other parameter in one file and the rest in another, optimizer state and all."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+
+    def save(self, folder: Path) -> None:
+        parts = self.learner.model.state_dict()
+        for half in (0, 1):
+            put(dict(list(parts.items())[half::2]), folder / f"part-{half}")
+        put(self.learner.optimizer.state_dict(), folder / "optimizer")
+        (folder / ".metadata").write_text("two parts")
+
+    def load(self, folder: Path) -> None:
+        parts = [torch.load(folder / f"part-{half}") for half in (0, 1)]
+        self.learner.model.load_state_dict(parts[0] | parts[1])
+        self.learner.optimizer.load_state_dict(torch.load(folder / "optimizer"))
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*arguments: Any) -> Learner:
+        learner = make_learner(*arguments)
+        learner.shards = Halves(learner)
+        return learner
+
+    monkeypatch.setattr(attempt_module, "make_learner", make)
+    state_dict = Learner.state_dict
+
+    def small(learner: Learner) -> dict[str, Any]:
+        return {"schedule": state_dict(learner)["schedule"]}
+
+    monkeypatch.setattr(Learner, "state_dict", small)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_state_in_parts_is_saved_verified_and_loaded_with_the_rest(tmp_path: Path) -> None:
+    run = Run(tmp_path, loop={"max_epochs": 1}, checkpoint={"every_steps": 2})
+    folder = tmp_path / "checkpoints"
+    before = run.cut_off(7)
+    names = sorted(path.name for path in (folder / "step-00000006" / "shards").iterdir())
+    assert names == [".metadata", "optimizer", "part-0", "part-1"]
+    assert not (folder / "step-00000006" / "model.safetensors").exists()
+    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"rank 0 cannot write .*"):
+        run.go()
+    damage(folder / "step-00000006" / "shards" / "part-1")
+    torch.manual_seed(3)
+    after = run.cut_off(3, TinyTask(smooth_model()))
+    assert "shards/part-1 does not match its hash; going back to step 4" in notes(after)[0]
+    assert losses(after).items() >= {step: losses(before)[step] for step in (5, 6, 7)}.items()
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000004", "step-00000006"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a megabyte, where this process may make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, stderr=-1).returncode:
+        pytest.skip("this process may not mount a disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_run_on_a_disk_that_is_full_goes_on_when_there_is_space(small_disk: Path) -> None:
+    run = Run(small_disk / "run", loop={"max_epochs": 1}, checkpoint={"every_steps": 2})
+    run.cut_off(5)
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while stream.write(b"0" * 4096):
+            pass
+    with pytest.raises(CheckpointError, match="No space left on device") as caught:
+        run.go()
+    assert str(small_disk) in str(caught.value)
+    assert Checkpoints(str(run.folder)).newest() == (4, [])
+    filler.unlink()
+    result, worker = run.go()
+    assert (min(losses(worker)), result.steps) == (5, 8)
+    assert sorted(read_samples(str(run.folder), 1)) == list(range(120))
 
 
 def test_a_copy_stays_as_it_was_and_its_memory_is_used_again() -> None:

@@ -1,0 +1,106 @@
+"""What saving costs a run with the default settings: step time with saves over step time without.
+
+One run in one process. Stretches of steps that begin with a save take turns with stretches that do
+not; the median of the differences is what a save costs, the steps beside which it is written
+included. That over the interval which the defaults choose for such saves makes the ratio.
+
+    python -m aiplat.jobs.ingest source=easy_vqa
+    python benchmarks/checkpoint_cost.py [clip|resnet50] [pairs] [steps of a stretch]
+
+(resnet50 needs `source=easy_vqa_shapes`.)
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from aiplat.config.compose import compose
+from aiplat.datasets.catalog import find_version
+from aiplat.jobs.schema import TrainConfig
+from aiplat.training.attempt import Attempt
+from aiplat.training.cadence import Cadence, SaveCost
+from aiplat.training.config import CheckpointConfig, LoopConfig
+from aiplat.training.job import TrainJob
+from aiplat.training.local import LocalWorker, tables_of
+from aiplat.training.optim import optimizer_from
+from aiplat.training.recipe import Recipe
+from aiplat.training.step import train_step
+
+STORAGE = os.environ.get("STORAGE", "storage")
+# The first steps allocate and choose kernels; the first save allocates, too.
+WARM_STEPS = 5
+
+
+@contextmanager
+def begun(config: TrainConfig) -> Iterator[Attempt]:
+    """A run that saves only when it is told to."""
+    recipe = Recipe(
+        dataset=config.dataset,
+        make_optimizer=optimizer_from(config.optim),
+        loop=LoopConfig(channels_last=config.loop.channels_last),
+        checkpoint=CheckpointConfig(max_lost_s=1e6),
+    )
+    with tempfile.TemporaryDirectory(dir=STORAGE) as run_dir:
+        version = find_version(STORAGE, config.dataset.name)
+        task = TrainJob(run_dir, version, config.model, config.task, recipe).build()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        tables = {"train": tables_of(version, task)["train"]}
+        yield Attempt(task, LocalWorker(tables, task, run_dir, device=device), recipe)
+
+
+def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], list[float], SaveCost]:
+    """Seconds of the stretches with a save and of those without; the median save's cost."""
+    with begun(config) as attempt, attempt.epoch() as (plans, batches):
+
+        def stretch(num_steps: int, saving: bool) -> float:
+            began_at = time.perf_counter()
+            if saving:
+                attempt.saver.save(attempt.position, attempt.ledger, attempt.learner)
+            for _ in range(num_steps):
+                plan = next(plans)
+                attempt.after_step(plan, train_step(attempt.learner, plan, batches))
+            attempt.saver.wait()
+            return time.perf_counter() - began_at
+
+        stretch(WARM_STEPS, saving=True)
+        saved, plain, found = [], [], []
+        for _ in range(pairs):
+            saved.append(stretch(steps, saving=True))
+            found.append(attempt.saver.cadence.cost or SaveCost(0, 0))
+            plain.append(stretch(steps, saving=False))
+    cost = SaveCost(
+        statistics.median(each.held_up_s for each in found),
+        statistics.median(each.complete_s for each in found),
+    )
+    return saved, plain, cost
+
+
+def main() -> None:
+    """Print every pair, then the medians and the ratio at the default interval."""
+    experiment, pairs, steps = (*sys.argv[1:], *("clip", "15", "10")[len(sys.argv) - 1 :])
+    config = compose("train", TrainConfig, [f"+exp={experiment}"])
+    saved, plain, cost = costs(config, int(pairs), int(steps))
+    for pair in zip(saved, plain, strict=True):
+        print("{} steps with a save {:.3f} s, without {:.3f} s".format(steps, *pair))
+    added_s = statistics.median(one - other for one, other in zip(saved, plain, strict=True))
+    step_s = statistics.median(plain) / int(steps)
+    cadence = Cadence(CheckpointConfig(), requested=lambda: False)
+    cadence.measured(cost)
+    steps_between = cadence.interval_s / step_s
+    print(
+        f"a save holds training up for {cost.held_up_s * 1000:.1f} ms, counts after "
+        f"{cost.complete_s:.3f} s, costs {added_s * 1000:.0f} ms of training; "
+        f"the default is one every {cadence.interval_s:.1f} s"
+    )
+    ratio = (step_s + added_s / steps_between) / step_s
+    print(f"{experiment}: a step {step_s * 1000:.1f} ms without saves, ratio {ratio:.4f} with them")
+
+
+if __name__ == "__main__":
+    main()
