@@ -69,6 +69,11 @@ def test_a_run_goes_on_with_another_number_of_processes(
             assert sorted(read_samples(str(folder / name), epoch)) == list(range(120))
 
 
+def test_all_ranks_save_when_one_is_asked_to(found: list[dict[str, Any]]) -> None:
+    assert found[0]["asked"] == [[1], ["saved at step 1, as was asked"]]
+    assert found[1]["asked"] == [[1], []]
+
+
 def test_metrics_count_every_row_once_on_all_ranks(found: list[dict[str, Any]]) -> None:
     for index, num_rows in enumerate(ranks.MEASURED):
         alone = ranks.measured(0, 1, num_rows)
