@@ -5,7 +5,7 @@ not; the median of the differences is what a save costs, the steps beside which 
 included. That over the interval which the defaults choose for such saves makes the ratio.
 
     python -m aiplat.jobs.ingest source=easy_vqa
-    python benchmarks/checkpoint_cost.py [clip|resnet50] [pairs] [steps of a stretch]
+    python benchmarks/checkpoint_cost.py [clip|resnet50] [pairs] [steps of a stretch] [key=value]
 
 (resnet50 needs `source=easy_vqa_shapes`.)
 """
@@ -74,6 +74,7 @@ def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], lis
             saved.append(stretch(steps, saving=True))
             found.append(attempt.saver.cadence.cost or SaveCost(0, 0))
             plain.append(stretch(steps, saving=False))
+            print(f"{steps} steps with a save {saved[-1]:.3f} s, without {plain[-1]:.3f} s")
     cost = SaveCost(
         statistics.median(each.held_up_s for each in found),
         statistics.median(each.complete_s for each in found),
@@ -82,12 +83,10 @@ def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], lis
 
 
 def main() -> None:
-    """Print every pair, then the medians and the ratio at the default interval."""
-    experiment, pairs, steps = (*sys.argv[1:], *("clip", "15", "10")[len(sys.argv) - 1 :])
-    config = compose("train", TrainConfig, [f"+exp={experiment}"])
+    """Print the medians, then the ratio at the default interval."""
+    experiment, pairs, steps = (*sys.argv[1:4], *("clip", "15", "10")[len(sys.argv) - 1 :])
+    config = compose("train", TrainConfig, [f"+exp={experiment}", *sys.argv[4:]])
     saved, plain, cost = costs(config, int(pairs), int(steps))
-    for pair in zip(saved, plain, strict=True):
-        print("{} steps with a save {:.3f} s, without {:.3f} s".format(steps, *pair))
     added_s = statistics.median(one - other for one, other in zip(saved, plain, strict=True))
     step_s = statistics.median(plain) / int(steps)
     cadence = Cadence(CheckpointConfig(), requested=lambda: False)
