@@ -33,6 +33,8 @@ from aiplat.training.recipe import Recipe
 from aiplat.training.step import train_step
 
 STORAGE = os.environ.get("STORAGE", "storage")
+# Seconds by the clock and of CPU, which others on the machine do not take away.
+Stretches = list[tuple[float, float]]
 # The first steps allocate and choose kernels; the first save allocates, too.
 WARM_STEPS = 5
 
@@ -54,19 +56,19 @@ def begun(config: TrainConfig) -> Iterator[Attempt]:
         yield Attempt(task, LocalWorker(tables, task, run_dir, device=device), recipe)
 
 
-def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], list[float], SaveCost]:
-    """Seconds of the stretches with a save and of those without; the median save's cost."""
+def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[Stretches, Stretches, SaveCost]:
+    """The stretches with a save, those without, and the median save's cost."""
     with begun(config) as attempt, attempt.epoch() as (plans, batches):
 
-        def stretch(num_steps: int, saving: bool) -> float:
-            began_at = time.perf_counter()
+        def stretch(num_steps: int, saving: bool) -> tuple[float, float]:
+            began_at, used_s = time.perf_counter(), time.process_time()
             if saving:
                 attempt.saver.save(attempt.position, attempt.ledger, attempt.learner)
             for _ in range(num_steps):
                 plan = next(plans)
                 attempt.after_step(plan, train_step(attempt.learner, plan, batches))
             attempt.saver.wait()
-            return time.perf_counter() - began_at
+            return time.perf_counter() - began_at, time.process_time() - used_s
 
         stretch(WARM_STEPS, saving=True)
         saved, plain, found = [], [], []
@@ -74,7 +76,7 @@ def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], lis
             saved.append(stretch(steps, saving=True))
             found.append(attempt.saver.cadence.cost or SaveCost(0, 0))
             plain.append(stretch(steps, saving=False))
-            print(f"{steps} steps with a save {saved[-1]:.3f} s, without {plain[-1]:.3f} s")
+            print(f"{steps} steps with a save {saved[-1][0]:.3f} s, without {plain[-1][0]:.3f} s")
     cost = SaveCost(
         statistics.median(each.held_up_s for each in found),
         statistics.median(each.complete_s for each in found),
@@ -82,23 +84,33 @@ def costs(config: TrainConfig, pairs: int, steps: int) -> tuple[list[float], lis
     return saved, plain, cost
 
 
+def added(saved: Stretches, plain: Stretches, which: int) -> float:
+    """What a save adds. which: 0 for seconds, 1 for seconds of CPU."""
+    return statistics.median(
+        one[which] - other[which] for one, other in zip(saved, plain, strict=True)
+    )
+
+
 def main() -> None:
     """Print the medians, then the ratio at the default interval."""
     experiment, pairs, steps = (*sys.argv[1:4], *("clip", "15", "10")[len(sys.argv) - 1 :])
     config = compose("train", TrainConfig, [f"+exp={experiment}", *sys.argv[4:]])
     saved, plain, cost = costs(config, int(pairs), int(steps))
-    added_s = statistics.median(one - other for one, other in zip(saved, plain, strict=True))
-    step_s = statistics.median(plain) / int(steps)
+    step_s, cpu_s = (statistics.median(each) / int(steps) for each in zip(*plain, strict=True))
     cadence = Cadence(CheckpointConfig(), requested=lambda: False)
     cadence.measured(cost)
+    added_s, added_cpu_s = added(saved, plain, 0), added(saved, plain, 1)
     steps_between = cadence.interval_s / step_s
     print(
         f"a save holds training up for {cost.held_up_s * 1000:.1f} ms, counts after "
-        f"{cost.complete_s:.3f} s, costs {added_s * 1000:.0f} ms of training; "
+        f"{cost.complete_s:.3f} s, costs {added_s:.3f} s of training, {added_cpu_s:.3f} s of CPU; "
         f"the default is one every {cadence.interval_s:.1f} s"
     )
-    ratio = (step_s + added_s / steps_between) / step_s
-    print(f"{experiment}: a step {step_s * 1000:.1f} ms without saves, ratio {ratio:.4f} with them")
+    print(
+        f"{experiment}: {step_s * 1000:.1f} ms a step without saves, "
+        f"ratio {1 + added_s / steps_between / step_s:.4f} with them, "
+        f"of CPU time {1 + added_cpu_s / steps_between / cpu_s:.4f}"
+    )
 
 
 if __name__ == "__main__":
