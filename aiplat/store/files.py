@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,6 @@ def folder_hashes(folder: str) -> dict[str, str]:
 def _sync(folder: Path) -> None:
     """Return once the files of a local folder are on disk."""
     for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
+        # Of a folder that several processes fill, another one may rename its drafts meanwhile.
+        with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as stream:
+            os.fsync(stream.fileno())

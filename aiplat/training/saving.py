@@ -69,10 +69,8 @@ class Saver:
             self.wait()
             state = {**learner.state_dict(), "random": random_states}
             weights = {} if shards else learner.model.state_dict()
-            snapshot = Snapshot(
-                replace(position), copy.deepcopy(ledger), *self.host_copy.take(weights, state)
-            )
-            snapshot.shards = shards
+            taken = self.host_copy.take(weights, state)
+            snapshot = Snapshot(replace(position), copy.deepcopy(ledger), *taken, shards=shards)
             self.announcement = announcement
             held_up_s = time.monotonic() - began_at
             self.background.start(lambda: self._write(snapshot, row_ids, began_at, held_up_s))

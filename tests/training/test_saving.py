@@ -23,7 +23,14 @@ from aiplat.training.records import read_samples
 from aiplat.training.result import read_result
 from tests.fakes import TinyTask, damage
 from tests.limits import files_of_at_most
-from tests.training.runs import CutOffError, Run, losses, notes, smooth_model
+from tests.training.runs import (
+    CutOffError,
+    Run,
+    losses,
+    notes,
+    smooth_model,
+    use_storage_that_cannot_rename,
+)
 
 PARTS = ["model.safetensors", "state.pt", "position.json", "trained.npy", "COMPLETE.json"]
 
@@ -253,6 +260,19 @@ def test_state_in_parts_is_saved_verified_and_loaded_with_the_rest(tmp_path: Pat
     assert "shards/part-1 does not match its hash; going back to step 4" in notes(after)[0]
     assert losses(after).items() >= {step: losses(before)[step] for step in (5, 6, 7)}.items()
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000004", "step-00000006"]
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_state_in_parts_goes_to_storage_that_cannot_rename_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_storage_that_cannot_rename(tmp_path, monkeypatch)
+    run = Run("fake://run", loop={"max_epochs": 1}, checkpoint={"every_steps": 2})
+    before = run.cut_off(7)
+    damage(tmp_path / "run" / "checkpoints" / "step-00000006" / "shards" / "part-0")
+    after = run.cut_off(3, TinyTask(smooth_model()))
+    assert "shards/part-0 does not match its hash; going back to step 4" in notes(after)[0]
+    assert losses(after).items() >= {step: losses(before)[step] for step in (5, 6, 7)}.items()
 
 
 @pytest.fixture
