@@ -123,6 +123,16 @@ def asked(rank: int, world_size: int, folder: Path) -> Any:
     return [Checkpoints(str(run.folder)).steps(), notes(worker)]
 
 
+def saving_all_the_time(folder: str) -> Run:
+    """A run to be killed while it saves."""
+    return Run(folder, loop={"max_epochs": 3}, checkpoint={"every_steps": 1})
+
+
+def train_saving_all_the_time(folder: str) -> None:
+    """A process of its own, for as long as it lives."""
+    saving_all_the_time(folder).go()
+
+
 def measured(rank: int, world_size: int, num_rows: int) -> Any:
     """What an untrained task measures of few rows."""
     task = TinyTask(smooth_model())
