@@ -40,7 +40,7 @@ def speed(config: TrainConfig, precision: str, steps: int) -> float:
             channels_last=True,
             log_every_steps=LOG_EVERY_STEPS,
         ),
-        checkpoint=CheckpointConfig(every_s=3600),
+        checkpoint=CheckpointConfig(max_lost_s=3600),
     )
     with tempfile.TemporaryDirectory() as run_dir:
         version = find_version(STORAGE, config.dataset.name)

@@ -47,7 +47,7 @@ def ours(config: TrainConfig, steps: int, run_dir: str) -> dict[str, float]:
         loop=LoopConfig(
             max_steps=steps, precision="bf16", augment=False, log_every_steps=LOG_EVERY_STEPS
         ),
-        checkpoint=CheckpointConfig(every_s=3600),
+        checkpoint=CheckpointConfig(max_lost_s=3600),
     )
     whole = find_version(STORAGE, config.dataset.name)
     # Evaluation is not part of the comparison.

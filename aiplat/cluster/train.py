@@ -118,6 +118,10 @@ class RayWorker:
         """See `Worker`."""
         self.sender.send(event)
 
+    def save_requested(self) -> bool:
+        """See `Worker`."""
+        return False
+
     def report(self, metrics: dict[str, float]) -> None:
         """See `Worker`."""
         train.report(metrics)

@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,10 +191,69 @@ def copy_folder(source: str, target: str) -> None:
     )
 
 
+@contextmanager
+def filled(folder: str) -> Iterator[Path]:
+    """Yield a local folder to write into; its files are on disk below `folder` when it ends well.
+
+    Names of files must differ from what `folder` has already.
+    """
+    if not is_remote(folder):
+        path = Path(absolute(folder))
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+        _sync(path)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+        copy_folder(scratch, folder)
+
+
+@contextmanager
+def fetched(folder: str, names: Iterable[str] | None = None) -> Iterator[Path]:
+    """Yield a local folder with what `folder` holds: itself, or a copy that lives as long.
+
+    names: the files needed, below `folder`; None: all.
+    """
+    if not is_remote(folder):
+        yield Path(absolute(folder))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        if names is None:
+            copy_folder(folder, scratch)
+        else:
+            for name in names:
+                filesystem, path = opened(join(folder, name))
+                fs.copy_files(path, join(scratch, name), source_filesystem=filesystem)
+        yield Path(scratch)
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a local file, in hex."""
+    return content_hash(str(path))
+
+
+def content_hash(uri: str) -> str:
+    """SHA-256 of a file, in hex; the file is read piece by piece."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    filesystem, path = opened(uri)
+    with filesystem.open_input_stream(path) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def folder_hashes(folder: str) -> dict[str, str]:
+    """SHA-256 of every file below `folder`, hidden ones too, by its name relative to it."""
+    filesystem, path = opened(folder)
+    infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    found = [info.path for info in infos if info.type == fs.FileType.File]
+    names = sorted(name[len(path.rstrip("/")) + 1 :] for name in found)
+    return {name: content_hash(join(folder, name)) for name in names}
+
+
+def _sync(folder: Path) -> None:
+    """Return once the files of a local folder are on disk."""
+    for path in folder.rglob("*"):
+        # Of a folder that several processes fill, another one may rename its drafts meanwhile.
+        with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as stream:
+            os.fsync(stream.fileno())

@@ -8,19 +8,19 @@ from itertools import islice
 from typing import Any
 
 from aiplat.errors import ConfigError, DataError
+from aiplat.store import files
 from aiplat.tasks.task import Batch, Task
-from aiplat.training.cadence import Cadence
-from aiplat.training.checkpoint import CheckpointError, Checkpoints
-from aiplat.training.collective import broadcast_object, gather_objects
+from aiplat.training.checkpoint import CheckpointError
+from aiplat.training.collective import broadcast_object
 from aiplat.training.evaluation import Evaluation, evaluate
 from aiplat.training.learner import make_learner
 from aiplat.training.meter import Meter
 from aiplat.training.recipe import Recipe, check_recipe
-from aiplat.training.records import SampleRecord
 from aiplat.training.result import FitResult, weights_at, write_result
 from aiplat.training.samples import Ledger, StepPlan, epoch_order, plan_steps
-from aiplat.training.seeding import random_state, restore_random_state, seed_everything
-from aiplat.training.snapshot import Position, Snapshot, weights_of
+from aiplat.training.saving import Saver
+from aiplat.training.seeding import restore_random_state, seed_everything
+from aiplat.training.snapshot import Position, Snapshot
 from aiplat.training.step import StepOutcome
 from aiplat.training.worker import Worker, reading
 
@@ -33,12 +33,8 @@ class Attempt:
         self.began_at = time.monotonic()
         self.task, self.worker, self.recipe = task, worker, recipe
         self.num_rows = worker.num_rows("train")
-        self.checkpoints = Checkpoints(
-            worker.run_dir, recipe.checkpoint.keep_best, maximize=task.maximize
-        )
-        self.record = SampleRecord(worker.run_dir, worker.rank)
+        self.saver = Saver(worker, recipe.checkpoint, maximize=task.maximize)
         self.meter = Meter(worker, recipe.loop.log_every_steps)
-        self.cadence = Cadence(recipe.checkpoint)
         seed_everything(recipe.seed, worker.rank)
         self._begin(self._roll_back())
 
@@ -73,31 +69,32 @@ class Attempt:
         self.position.step += 1
         self.position.rows_seen += len(plan.positions)
         self.ledger.mark(plan.positions)
-        self.record.add(outcome.row_ids)
+        self.saver.record.add(outcome.row_ids)
         self.meter.add(self.position.epoch, self.position.step, outcome)
-        if not self._is_last_step and self.cadence.due(self.position.step):
+        if not self._is_last_step and self.saver.due(self.position.step):
             self._save()
 
     def after_epoch(self) -> None:
         """Check the epoch, evaluate it and save."""
-        position = self.position
+        position, record = self.position, self.saver.record
         epoch = position.epoch
         self.meter.check()
-        self.record.write(epoch, position.step)
-        if self.ledger.is_complete:
-            self.record.close_epoch(epoch, self.num_rows)
         metrics = self._evaluated().metrics if self._is_evaluated(epoch) else {}
+        self.saver.wait()
+        record.write(epoch, position.step, record.gathered())
+        if self.ledger.is_complete:
+            record.close_epoch(epoch, self.num_rows)
         self._compare_with_best(metrics)
         if self.ledger.is_complete:
             position.epoch += 1
             self.ledger.clear()
-        self._save()
-        self._log({**metrics, "kind": "epoch", "epoch": epoch, "step": position.step})
+        self._save({**metrics, "kind": "epoch", "epoch": epoch, "step": position.step})
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
 
     def finish(self) -> FitResult:
         """Load the best weights into the model, measure them, and mark the run as finished."""
         position = self.position
+        self.saver.wait()
         self._load_best()
         split = next((split for split in ("test", "val") if self.worker.num_rows(split)), None)
         measured = self._measure(split) if split else Evaluation()
@@ -190,29 +187,23 @@ class Attempt:
             return True
         return score > best if self.task.maximize else score < best
 
-    def _save(self) -> None:
-        position = self.position
+    def _save(self, announcement: dict[str, Any] | None = None) -> None:
         self.meter.check()
-        self.record.write(position.epoch, position.step)
-        states = gather_objects(random_state(self.worker.device))
-        if self.worker.rank == 0:
-            state = {**self.learner.state_dict(), "random": states}
-            weights = weights_of(self.task.model)
-            self.checkpoints.save(Snapshot(position, self.ledger, weights, state))
-        position.score = None
-        self.cadence.saved()
+        self.saver.save(self.position, self.ledger, self.learner, announcement)
+        self.position.score = None
 
     def _roll_back(self) -> Snapshot | None:
         """The last usable checkpoint, after discarding whatever was done since."""
+        checkpoints, record = self.saver.checkpoints, self.saver.record
         step, notes = None, list[str]()
         if self.worker.rank == 0:
-            step, notes = self.checkpoints.newest()
-            self.checkpoints.discard_after(step or 0)
-            self.record.discard_after(step or 0)
+            step, notes = checkpoints.newest()
+            checkpoints.discard_after(step or 0)
+            record.discard_after(step or 0)
         step, notes = broadcast_object((step, notes))
         for note in notes:
             self._log({"kind": "note", "text": note})
-        return None if step is None else self.checkpoints.load(step)
+        return None if step is None else checkpoints.load(step, verify=False)
 
     def _begin(self, snapshot: Snapshot | None) -> None:
         worker, total_steps = self.worker, self.recipe.total_steps(self.num_rows)
@@ -223,13 +214,20 @@ class Attempt:
         else:
             self._check_same(snapshot.position, total_steps)
             self.position, self.ledger = snapshot.position, snapshot.ledger
-            self.task.model.load_state_dict(snapshot.weights)
+            if snapshot.weights:
+                self.task.model.load_state_dict(snapshot.weights)
             self.learner = make_learner(self.task, worker, self.recipe, total_steps)
             self.learner.load_state_dict(snapshot.state)
+            self._load_shards(snapshot.shards)
             self._continue_random_numbers(snapshot.state["random"])
             self.position.attempts += 1
             self.position.world_size = worker.world_size
         self._log(self._start_event())
+
+    def _load_shards(self, shards: str | None) -> None:
+        if shards is not None and self.learner.shards is not None:
+            with files.fetched(shards) as folder:
+                self.learner.shards.load(folder)
 
     def _continue_random_numbers(self, states: list[dict[str, Any]]) -> None:
         worker = self.worker

@@ -1,15 +1,18 @@
 """The checkpoint folders of a run: written whole, verified before use, few at a time."""
 
-import hashlib
-import json
 import math
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiplat.errors import AiplatError
 from aiplat.store import files
-from aiplat.training.snapshot import POSITION, Snapshot
+from aiplat.training.snapshot import POSITION, STATE, TRAINED, Snapshot
 
 COMPLETE = "COMPLETE.json"
+SHARDS = "shards"
 FORMAT = 1
 _PREFIX = "step-"
 # The one before the last is what a run falls back to if the last is damaged.
@@ -18,6 +21,18 @@ _KEEP_LAST = 2
 
 class CheckpointError(AiplatError):
     """A checkpoint is incomplete, damaged or cannot be written."""
+
+
+@contextmanager
+def writing(target: str) -> Iterator[None]:
+    """What the storage refuses within is a CheckpointError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {target}: {error}; free some space or mend the storage, then start the "
+            "run again: it continues from the last checkpoint"
+        ) from error
 
 
 @dataclass
@@ -37,48 +52,49 @@ class Checkpoints:
         Raises CheckpointError naming the path where it cannot be written; older ones stay.
         """
         target = self.folder(snapshot.position.step)
-        parts = snapshot.to_files()
-        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
-        try:
-            with files.draft_folder(target, COMPLETE) as draft:
-                for name, data in parts.items():
-                    files.write_bytes(files.join(draft, name), data)
-                files.write_json(files.join(draft, COMPLETE), {"format": FORMAT, "files": hashes})
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write checkpoint {target}: {error}; free some space or mend the storage, "
-                "then start the run again: it continues from the checkpoint before"
-            ) from error
+        with writing(target), files.draft_folder(target, COMPLETE) as draft:
+            with files.filled(draft) as folder:
+                snapshot.write(folder)
+                hashes = files.folder_hashes(str(folder))
+            if snapshot.shards is not None:
+                hashes |= self._take_in(snapshot.shards, files.join(draft, SHARDS))
+            files.write_json(files.join(draft, COMPLETE), {"format": FORMAT, "files": hashes})
         self._prune(snapshot.position.best_step)
 
-    def load(self, step: int) -> Snapshot:
-        """Read and verify a checkpoint. CheckpointError says what is damaged."""
+    def place_for_shards(self, step: int) -> str:
+        """Where ranks write what they hold parts of, before `save` makes it count."""
+        if files.is_remote(self.root):
+            return files.join(self.folder(step), SHARDS)
+        return files.join(self.root, f".{SHARDS}-{step:08d}.{uuid.uuid4().hex}")
+
+    def verify(self, step: int) -> None:
+        """Raise CheckpointError, saying what is damaged, unless every file is as it was written."""
         folder = self.folder(step)
-        try:
-            marker = files.read_json(files.join(folder, COMPLETE))
-            hashes, form = marker["files"], marker["format"]
-            parts = {name: files.read_bytes(files.join(folder, name)) for name in hashes}
-        except FileNotFoundError as error:
-            raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise CheckpointError(f"checkpoint {folder}: {COMPLETE} is damaged") from error
-        if form != FORMAT:
-            # Not a damage to recover from by going back: another aiplat can read it.
-            raise AiplatError(
-                f"checkpoint {folder} has format {form}, this aiplat reads {FORMAT}; continue the "
-                "run with the version of aiplat that wrote it, or start another with name="
-            )
-        for name, expected in hashes.items():
-            if hashlib.sha256(parts[name]).hexdigest() != expected:
+        hashes = self._hashes(step)
+        for name in sorted({POSITION, STATE, TRAINED, *hashes}):
+            try:
+                found = files.content_hash(files.join(folder, name))
+            except FileNotFoundError as error:
+                raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
+            if hashes.get(name) != found:
                 raise CheckpointError(f"checkpoint {folder}: {name} does not match its hash")
-        return Snapshot.from_files(parts)
+
+    def load(self, step: int, verify: bool = True) -> Snapshot:
+        """Read a checkpoint. CheckpointError says what is damaged."""
+        if verify:
+            self.verify(step)
+        folder, hashes = self.folder(step), self._hashes(step)
+        sharded = any(name.startswith(f"{SHARDS}/") for name in hashes)
+        parts = [name for name in hashes if not name.startswith(f"{SHARDS}/")]
+        with files.fetched(folder, parts) as path:
+            return Snapshot.read(path, files.join(folder, SHARDS) if sharded else None)
 
     def newest(self) -> tuple[int | None, list[str]]:
         """The step of the last usable checkpoint, and what is to be said of unusable later ones."""
         faults = []
         for step in reversed(self.steps()):
             try:
-                self.load(step)
+                self.verify(step)
             except CheckpointError as error:
                 faults.append(str(error))
                 continue
@@ -106,6 +122,31 @@ class Checkpoints:
         """Where the checkpoint of a step lies."""
         return files.join(self.root, f"{_PREFIX}{step:08d}")
 
+    def _hashes(self, step: int) -> dict[str, str]:
+        """What the marker of a checkpoint says of its files."""
+        folder = self.folder(step)
+        try:
+            marker = files.read_json(files.join(folder, COMPLETE))
+            hashes, form = dict(marker["files"]), marker["format"]
+        except FileNotFoundError as error:
+            raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"checkpoint {folder}: {COMPLETE} is damaged") from error
+        if form != FORMAT:
+            # Not a damage to recover from by going back: another aiplat can read it.
+            raise AiplatError(
+                f"checkpoint {folder} has format {form}, this aiplat reads {FORMAT}; continue the "
+                "run with the version of aiplat that wrote it, or start another with name="
+            )
+        return hashes
+
+    def _take_in(self, shards: str, target: str) -> dict[str, str]:
+        """Make what the ranks wrote a part of a draft; the answer are its files' hashes."""
+        if not files.is_remote(shards):
+            Path(shards).rename(target)
+        hashes = files.folder_hashes(target)
+        return {f"{SHARDS}/{name}": value for name, value in hashes.items()}
+
     def _prune(self, best_step: int) -> None:
         steps = self.steps()
         scored = [(score, step) for step in steps if (score := self._score(step)) is not None]
@@ -118,7 +159,7 @@ class Checkpoints:
     def _score(self, step: int) -> float | None:
         try:
             position = files.read_json(files.join(self.folder(step), POSITION))
-        except (FileNotFoundError, json.JSONDecodeError):
+            score: float | None = position["score"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        score: float | None = position["score"]
         return None if score is None or math.isnan(score) else score

@@ -54,18 +54,19 @@ class LoopConfig:
 class CheckpointConfig:
     """When to save within an epoch; the end of an epoch is always saved.
 
-    every_s: seconds of training that a crash may cost.
+    max_lost_s: seconds of training that a crash may cost. Saves come as seldom as this allows, or
+        oftener where they cost less than a hundredth of the time, by how long they really take.
     every_steps: also after every so many optimizer steps.
     keep_best: checkpoints to keep for their validation metric, besides the last two.
     """
 
-    every_s: float = 60.0
+    max_lost_s: float = 60.0
     every_steps: int | None = None
     keep_best: int = 1
 
     def __post_init__(self) -> None:
-        if self.every_s <= 0:
-            raise ConfigError(f"every_s is {self.every_s}, expected more than 0")
+        if self.max_lost_s <= 0:
+            raise ConfigError(f"max_lost_s is {self.max_lost_s}, expected more than 0")
         _require_at_least("every_steps", self.every_steps, 1)
         # The best weights are what a run hands over at its end.
         _require_at_least("keep_best", self.keep_best, 1)

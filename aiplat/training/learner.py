@@ -16,6 +16,7 @@ from aiplat.training.averages import Averages
 from aiplat.training.collective import gather_rows
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
+from aiplat.training.snapshot import Shards
 from aiplat.training.worker import Worker
 
 
@@ -41,7 +42,10 @@ class TaskLoss(nn.Module):
 
 @dataclass
 class Learner:
-    """What a step works with. loss: the task's loss as the worker wrapped it."""
+    """What a step works with. loss: the task's loss as the worker wrapped it.
+
+    shards: what ranks hold parts of; its state is then in neither `state_dict` nor a snapshot.
+    """
 
     model: nn.Module
     loss: nn.Module
@@ -52,6 +56,7 @@ class Learner:
     clip_norm: float | None
     device: torch.device
     world_size: int
+    shards: Shards | None = None
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""

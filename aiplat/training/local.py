@@ -25,7 +25,8 @@ from aiplat.training.worker import Positions
 class LocalWorker:
     """One rank over tables in memory; what it is told is kept in `events` and `reports`.
 
-    tables: a table a split, with a `row_id` and the task's columns.
+    tables: a table a split, with a `row_id` and the task's columns. save_now: set it for a
+    checkpoint at once.
     """
 
     tables: Mapping[str, pa.Table]
@@ -36,6 +37,7 @@ class LocalWorker:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     events: list[dict[str, Any]] = field(default_factory=list)
     reports: list[dict[str, float]] = field(default_factory=list)
+    save_now: bool = False
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """See `Worker`."""
@@ -52,6 +54,11 @@ class LocalWorker:
     def log(self, event: dict[str, Any]) -> None:
         """See `Worker`."""
         self.events.append(event)
+
+    def save_requested(self) -> bool:
+        """See `Worker`."""
+        requested, self.save_now = self.save_now, False
+        return requested
 
     def report(self, metrics: dict[str, float]) -> None:
         """See `Worker`."""

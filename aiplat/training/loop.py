@@ -29,10 +29,11 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
         task.model.load_state_dict(best_weights(worker.run_dir))
         return replace(earlier, already_finished=True)
     attempt = Attempt(task, worker, recipe)
-    while attempt.stopped_because is None:
-        with attempt.epoch() as (plans, batches):
-            for plan in plans:
-                outcome = train_step(attempt.learner, plan, batches)
-                attempt.after_step(plan, outcome)
-        attempt.after_epoch()
+    with attempt.saver.finishing():
+        while attempt.stopped_because is None:
+            with attempt.epoch() as (plans, batches):
+                for plan in plans:
+                    outcome = train_step(attempt.learner, plan, batches)
+                    attempt.after_step(plan, outcome)
+            attempt.after_epoch()
     return attempt.finish()

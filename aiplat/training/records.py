@@ -1,7 +1,7 @@
 """The record of the rows really trained on: files of row ids, from which anyone can count.
 
-Written at every checkpoint from what the batches carried, not from what was planned. The last few
-epochs are kept.
+Written before every checkpoint from what the batches carried, not from what was planned; what no
+checkpoint confirms is discarded when the run goes on. The last few epochs are kept.
 """
 
 import io
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aiplat.errors import DataError
 from aiplat.store import files
+from aiplat.training.checkpoint import writing
 from aiplat.training.collective import broadcast_object, gather_objects
 
 RowIds = np.ndarray[Any, np.dtype[np.int64]]
@@ -44,19 +45,25 @@ class SampleRecord:
         """Rows this rank trained on."""
         self.pending += row_ids
 
-    def write(self, epoch: int, step: int) -> None:
-        """Write the rows that all ranks trained on since the last time, up to `step`."""
+    def gathered(self) -> RowIds:
+        """The rows that all ranks trained on since the last time; every rank calls it."""
         mine = [row_ids.numpy(force=True) for row_ids in self.pending]
         self.pending = []
-        gathered = gather_objects(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
-        together = np.concatenate(gathered)
-        if self.rank == 0 and together.size:
-            stream = io.BytesIO()
-            np.save(stream, together)
-            name = f"step-{step:08d}.npy"
-            files.write_bytes(
-                files.join(_epoch_folder(self.run_dir, epoch), name), stream.getvalue()
-            )
+        everyones = gather_objects(np.concatenate(mine) if mine else np.empty(0, dtype=np.int64))
+        return np.concatenate(everyones)
+
+    def write(self, epoch: int, step: int, row_ids: RowIds) -> None:
+        """Write the rows gathered at `step`, before that step's checkpoint is complete.
+
+        Raises CheckpointError.
+        """
+        if self.rank or not row_ids.size:
+            return
+        stream = io.BytesIO()
+        np.save(stream, row_ids)
+        uri = files.join(_epoch_folder(self.run_dir, epoch), f"step-{step:08d}.npy")
+        with writing(uri):
+            files.write_bytes(uri, stream.getvalue())
 
     def close_epoch(self, epoch: int, num_rows: int) -> None:
         """Check that the epoch trained on each row of the split once; forget old epochs.

@@ -1,15 +1,17 @@
 """What a checkpoint holds, and its form in files: weights, state, position, rows trained on."""
 
-import io
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import Tensor
 
+from aiplat.errors import AiplatError
 from aiplat.training.samples import Ledger
 
 WEIGHTS = "model.safetensors"
@@ -42,56 +44,80 @@ class Position:
     epochs_since_best: int = 0
 
 
+class Shards(Protocol):
+    """State of which every rank holds a part, in files of its own form."""
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's files; every rank calls it, and names differ between ranks.
+
+        Raises OSError where the storage refuses.
+        """
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Read this rank's part from the files of all ranks, of however many wrote them."""
+        ...
+
+
 @dataclass
 class Snapshot:
-    """A run at the end of one step. state: of optimizer, schedule, random numbers and the like."""
+    """A run at the end of one step. state: of optimizer, schedule, random numbers and the like.
+
+    shards: where the state lies that ranks hold parts of; its weights are not in `weights`, then.
+    """
 
     position: Position
     ledger: Ledger
     weights: dict[str, Tensor]
     state: dict[str, Any]
+    shards: str | None = None
 
-    def to_files(self) -> dict[str, bytes]:
-        """File names and their contents."""
-        state, trained = io.BytesIO(), io.BytesIO()
-        torch.save(self.state, state)
-        np.save(trained, self.ledger.packed())
-        return {
-            WEIGHTS: safetensors.torch.save(self.weights),
-            STATE: state.getvalue(),
-            POSITION: json.dumps(asdict(self.position), indent=2).encode(),
-            TRAINED: trained.getvalue(),
-        }
+    def write(self, folder: Path) -> None:
+        """Write all but the shards as files. Raises OSError."""
+        if self.weights:
+            _write_weights(self.weights, folder / WEIGHTS)
+        _write_state(self.state, folder / STATE)
+        (folder / POSITION).write_text(json.dumps(asdict(self.position), indent=2))
+        np.save(folder / TRAINED, self.ledger.packed())
 
     @classmethod
-    def from_files(cls, parts: dict[str, bytes]) -> "Snapshot":
-        """What `to_files` was given, its tensors on the CPU."""
-        position = Position(**json.loads(parts[POSITION]))
-        trained = np.load(io.BytesIO(parts[TRAINED]), allow_pickle=False)
-        state = torch.load(io.BytesIO(parts[STATE]), map_location="cpu", weights_only=True)
+    def read(cls, folder: Path, shards: str | None = None) -> "Snapshot":
+        """What was written, its tensors on the CPU."""
+        position = Position(**json.loads((folder / POSITION).read_bytes()))
+        trained = np.load(folder / TRAINED, allow_pickle=False)
+        weights = folder / WEIGHTS
         return cls(
             position=position,
             ledger=Ledger.unpacked(trained, position.num_rows),
-            weights=safetensors.torch.load(parts[WEIGHTS]),
-            state=state,
+            weights=safetensors.torch.load_file(weights) if weights.exists() else {},
+            state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
+            shards=shards,
         )
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state on the CPU, as a safetensors file takes it."""
-    weights: dict[str, Tensor] = {}
-    written: set[int] = set()
-    for name, value in model.state_dict().items():
-        tensor = value.detach().cpu().contiguous()
-        # Tied weights share memory, which the format refuses: each name gets its own copy.
-        if tensor.untyped_storage().data_ptr() in written:
-            tensor = tensor.clone()
-        written.add(tensor.untyped_storage().data_ptr())
-        weights[name] = tensor
-    return weights
+def _write_weights(weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        safetensors.torch.save_file(weights, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _write_state(state: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as stream:
+            torch.save(state, stream)
+    except RuntimeError as error:
+        # What torch says of a disk that is full is that it is at another position than it thought.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def exported_weights(snapshot: Snapshot) -> dict[str, Tensor]:
     """The weights to evaluate and hand over: the moving average where there is one."""
+    if snapshot.shards is not None:
+        raise AiplatError(
+            f"the weights in {snapshot.shards} are in parts: they cannot be read whole"
+        )
     averages = snapshot.state.get("averages")
     return snapshot.weights | (averages["averaged"] if averages else {})

@@ -49,6 +49,14 @@ class Worker(Protocol):
         """Hand an event (step metrics, progress, notes) to whoever watches; never waits."""
         ...
 
+    def save_requested(self) -> bool:
+        """Whether someone asked for a checkpoint at once since this was called last.
+
+        Say because this process is about to be taken away. Asked every few seconds, never waits; a
+        yes of one rank is one of all.
+        """
+        ...
+
     def report(self, metrics: dict[str, float]) -> None:
         """Tell the run's controller how it stands. A barrier: every rank calls it equally often."""
         ...

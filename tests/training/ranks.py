@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aiplat.tasks.task import Batch
+from aiplat.training.checkpoint import Checkpoints
 from aiplat.training.collective import gather_rows
 from aiplat.training.evaluation import evaluate
 from aiplat.training.local import LocalWorker
@@ -22,6 +23,7 @@ from tests.training.runs import (
     Run,
     forgetful_model,
     losses,
+    notes,
     sgd,
     smooth_model,
 )
@@ -76,6 +78,7 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
         "after": go(forgetful(here, "resumed"), TinyTask(forgetful_model(seed=5))),
         "from one": go(curve(here, "from one"), TinyTask(smooth_model())),
         "to one": go(curve(here, "to one"), TinyTask(smooth_model()), dies_after=5),
+        "asked": asked(rank, world_size, here),
         "measured": [measured(rank, world_size, num_rows) for num_rows in MEASURED],
         "gathered": gathered(rank),
     }
@@ -107,6 +110,27 @@ def pairs(folder: Path) -> Run:
 def forgetful(folder: Path, name: str) -> Run:
     """For a model with batch statistics and random numbers."""
     return Run(folder / name, checkpoint={"every_steps": 3})
+
+
+def asked(rank: int, world_size: int, folder: Path) -> Any:
+    """The checkpoints of a run whose second rank is asked for one."""
+    run = Run(folder / "asked", loop={"max_epochs": 1})
+    task = TinyTask(smooth_model())
+    worker = MortalWorker(run.tables, task, str(run.folder), rank, world_size, dies_after=4)
+    worker.save_now = rank == 1
+    with suppress(CutOffError):
+        fit(task, worker, run.recipe())
+    return [Checkpoints(str(run.folder)).steps(), notes(worker)]
+
+
+def saving_all_the_time(folder: str) -> Run:
+    """A run to be killed while it saves."""
+    return Run(folder, loop={"max_epochs": 3}, checkpoint={"every_steps": 1})
+
+
+def train_saving_all_the_time(folder: str) -> None:
+    """A process of its own, for as long as it lives."""
+    saving_all_the_time(folder).go()
 
 
 def measured(rank: int, world_size: int, num_rows: int) -> Any:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from pyarrow import fs
 from torch import nn
 from torch.optim import Optimizer
 
+from aiplat.store import files
 from aiplat.tasks.task import Batch
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
 from aiplat.training.local import LocalWorker
@@ -83,7 +85,7 @@ class Run:
             make_optimizer=self.optimizer,
             make_schedule=self.schedule,
             loop=LoopConfig(**chosen),
-            checkpoint=CheckpointConfig(**self.checkpoint),
+            checkpoint=CheckpointConfig(**{"max_lost_s": 3600, **self.checkpoint}),
             seed=7,
         )
 
@@ -99,6 +101,21 @@ class Run:
         with pytest.raises(CutOffError):
             fit(task, worker, self.recipe())
         return worker
+
+
+def use_storage_that_cannot_rename(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins with fake:// lies below `root`, and is as far away as an object store."""
+    store, open_elsewhere = fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()), files.opened
+
+    def opened(uri: str) -> tuple[fs.FileSystem, str]:
+        if not uri.startswith("fake://"):
+            return open_elsewhere(uri)
+        path = uri.removeprefix("fake://")
+        # Object stores have no folders to be made first.
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        return store, path
+
+    monkeypatch.setattr(files, "opened", opened)
 
 
 def losses(worker: LocalWorker) -> dict[int, float]:

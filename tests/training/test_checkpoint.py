@@ -1,5 +1,7 @@
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from torch import nn
 from aiplat.errors import AiplatError
 from aiplat.store import files
 from aiplat.training.checkpoint import CheckpointError, Checkpoints
+from aiplat.training.hostcopy import HostCopy
 from aiplat.training.samples import Ledger
-from aiplat.training.snapshot import Position, Snapshot, weights_of
+from aiplat.training.snapshot import Position, Snapshot
 from tests.fakes import damage
+from tests.limits import files_of_at_most
 
 
 def snapshot(step: int, score: float | None = None, best_step: int = 0) -> Snapshot:
@@ -19,6 +23,14 @@ def snapshot(step: int, score: float | None = None, best_step: int = 0) -> Snaps
     ledger.mark(np.arange(step % 20))
     position = Position(20, 100, 1, step=step, score=score, best_step=best_step or step)
     return Snapshot(position, ledger, {"weight": torch.full((3,), float(step))}, {"step": step})
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
 
 
 def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
@@ -33,36 +45,42 @@ def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
     assert checkpoints.newest() == (7, [])
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.pt", "position.json", "trained.npy"])
+@pytest.mark.parametrize("harm", [damage, truncate, empty, Path.unlink])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "state.pt", "position.json", "trained.npy", "COMPLETE.json"]
+)
 def test_a_damaged_file_sends_the_run_one_checkpoint_back_saying_so(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
     checkpoints = Checkpoints(str(tmp_path))
     for saved in (5, 10):
         checkpoints.save(snapshot(saved))
-    damage(tmp_path / "checkpoints" / "step-00000010" / name)
+    harm(tmp_path / "checkpoints" / "step-00000010" / name)
     step, notes = checkpoints.newest()
     assert step == 5
-    assert notes == [
-        f"checkpoint {checkpoints.folder(10)}: {name} does not match its hash; going back to step 5"
-    ]
+    assert len(notes) == 1
+    assert re.fullmatch(
+        rf"checkpoint {re.escape(checkpoints.folder(10))}(: {name} does not match its hash"
+        rf"|: COMPLETE.json is damaged| is incomplete: .*{name}.*); going back to step 5",
+        notes[0],
+    )
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "COMPLETE.json"])
-def test_a_half_written_checkpoint_does_not_count(tmp_path: Path, name: str) -> None:
+def test_two_damaged_checkpoints_send_the_run_two_back(tmp_path: Path) -> None:
     checkpoints = Checkpoints(str(tmp_path))
-    for saved in (5, 10):
-        checkpoints.save(snapshot(saved))
-    (tmp_path / "checkpoints" / "step-00000010" / name).unlink()
+    for saved in (5, 10, 15):
+        checkpoints.save(snapshot(saved, best_step=5))
+    for name in ("step-00000010", "step-00000015"):
+        damage(tmp_path / "checkpoints" / name / "state.pt")
     step, notes = checkpoints.newest()
     assert step == 5
-    assert "step-00000010 is incomplete" in notes[0]
+    assert [note.rpartition("; ")[2] for note in notes] == ["going back to step 5"] * 2
 
 
-def test_a_truncated_marker_does_not_count(tmp_path: Path) -> None:
+def test_a_checkpoint_without_its_marker_never_counted(tmp_path: Path) -> None:
     checkpoints = Checkpoints(str(tmp_path))
     checkpoints.save(snapshot(5))
-    (tmp_path / "checkpoints" / "step-00000005" / "COMPLETE.json").write_text('{"fil')
+    (tmp_path / "checkpoints" / "step-00000005" / "COMPLETE.json").write_text("{}")
     step, notes = checkpoints.newest()
     assert step is None
     assert notes[0].endswith("COMPLETE.json is damaged; no earlier one is left: starting over")
@@ -91,19 +109,20 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_error_that_names_the_path_and_costs_nothing_older(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     checkpoints = Checkpoints(str(tmp_path))
     checkpoints.save(snapshot(5))
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files, "write_bytes", full)
-    with pytest.raises(CheckpointError, match=r"step-00000010: .*No space left on device"):
-        checkpoints.save(snapshot(10))
+    for largest in (10, 300, 700):
+        with (
+            files_of_at_most(largest),
+            pytest.raises(CheckpointError, match=r"step-00000010: .*File too large.*free some"),
+        ):
+            checkpoints.save(snapshot(10))
     assert checkpoints.newest() == (5, [])
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
+    checkpoints.save(snapshot(10))
+    assert checkpoints.newest() == (10, [])
 
 
 def test_rolling_back_forgets_later_checkpoints_and_drafts(tmp_path: Path) -> None:
@@ -122,8 +141,29 @@ def test_weights_that_are_tied_or_laid_out_otherwise_are_saved_whole(tmp_path: P
     expected = {name: value.clone() for name, value in model.state_dict().items()}
     checkpoints = Checkpoints(str(tmp_path))
     saved = snapshot(1)
-    saved.weights = weights_of(model)
+    saved.weights, _ = HostCopy().take(model.state_dict(), None)
     checkpoints.save(saved)
     loaded = checkpoints.load(1).weights
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_what_ranks_wrote_in_parts_counts_with_the_rest_or_not_at_all(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(str(tmp_path))
+    checkpoints.save(snapshot(5))
+    sharded = snapshot(10)
+    sharded.weights, sharded.shards = {}, checkpoints.place_for_shards(10)
+    with files.filled(sharded.shards) as folder:
+        (folder / ".metadata").write_text("two parts")
+        (folder / "part-0").write_bytes(b"0" * 100)
+        (folder / "part-1").write_bytes(b"1" * 100)
+    assert checkpoints.newest() == (5, [])
+    checkpoints.save(sharded)
+    loaded = checkpoints.load(10)
+    assert loaded.weights == {}
+    assert loaded.shards == f"{checkpoints.folder(10)}/shards"
+    assert checkpoints.newest() == (10, [])
+    damage(Path(loaded.shards) / "part-1")
+    step, notes = checkpoints.newest()
+    assert step == 5
+    assert "shards/part-1 does not match its hash" in notes[0]

@@ -24,8 +24,8 @@ def test_the_loop_refuses_what_cannot_be_and_names_key_and_value(key: str, value
 
 
 def test_checkpoints_and_dataset_refuse_what_cannot_be() -> None:
-    with pytest.raises(ConfigError, match="every_s is 0"):
-        CheckpointConfig(every_s=0)
+    with pytest.raises(ConfigError, match="max_lost_s is 0"):
+        CheckpointConfig(max_lost_s=0)
     with pytest.raises(ConfigError, match="keep_best is 0"):
         CheckpointConfig(keep_best=0)
     with pytest.raises(ConfigError, match="batch_size is 0"):

@@ -6,10 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pyarrow import fs
 
 from aiplat.errors import ConfigError, DataError
-from aiplat.store import files
 from aiplat.tasks.task import Batch, Rows
 from aiplat.training.checkpoint import Checkpoints
 from aiplat.training.meter import DivergenceError
@@ -18,7 +16,15 @@ from aiplat.training.records import read_samples
 from aiplat.training.result import best_weights
 from aiplat.training.samples import epoch_order
 from tests.fakes import TinyTask, damage, splits
-from tests.training.runs import Run, forgetful_model, losses, notes, sgd, smooth_model
+from tests.training.runs import (
+    Run,
+    forgetful_model,
+    losses,
+    notes,
+    sgd,
+    smooth_model,
+    use_storage_that_cannot_rename,
+)
 
 
 def test_the_loop_learns_what_can_be_learned(tmp_path: Path) -> None:
@@ -267,17 +273,7 @@ def test_half_precision_learns_too(tmp_path: Path) -> None:
 def test_a_run_survives_on_storage_that_cannot_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, open_elsewhere = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), files.opened
-
-    def opened(uri: str) -> tuple[fs.FileSystem, str]:
-        if not uri.startswith("fake://"):
-            return open_elsewhere(uri)
-        path = uri.removeprefix("fake://")
-        # Object stores have no folders to be made first.
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        return store, path
-
-    monkeypatch.setattr(files, "opened", opened)
+    use_storage_that_cannot_rename(tmp_path, monkeypatch)
     run = Run("fake://run", checkpoint={"every_steps": 3})
     run.cut_off(7)
     damage(tmp_path / "run" / "checkpoints" / "step-00000006" / "state.pt")

@@ -1,6 +1,8 @@
 """Two processes must train as one does. One group does everything, for its start is slow."""
 
 import json
+import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,33 @@ def test_a_run_goes_on_with_another_number_of_processes(
     for name in ("from one", "to one"):
         for epoch in (1, 2, 3):
             assert sorted(read_samples(str(folder / name), epoch)) == list(range(120))
+
+
+def test_a_process_killed_while_it_saves_loses_no_row_and_repeats_none(
+    tmp_path: Path, folder: Path
+) -> None:
+    # The group of `folder` was forked from a process that such a one starts from in no time.
+    process = multiprocessing.get_context("forkserver").Process(
+        target=ranks.train_saving_all_the_time, args=(str(tmp_path),)
+    )
+    process.start()
+    # A draft is there only while a checkpoint is being written.
+    while not (any(tmp_path.glob("checkpoints/.step-*")) and any(tmp_path.glob("samples/*/*"))):
+        assert process.is_alive(), "the run ended before it could be killed"
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    result, worker = ranks.saving_all_the_time(str(tmp_path)).go()
+    assert result.steps == 24
+    assert not any(tmp_path.glob("checkpoints/.*"))
+    assert worker.events[0]["step"] < 24
+    for epoch in (1, 2, 3):
+        assert sorted(read_samples(str(tmp_path), epoch)) == list(range(120))
+
+
+def test_all_ranks_save_when_one_is_asked_to(found: list[dict[str, Any]]) -> None:
+    assert found[0]["asked"] == [[1], ["saved at step 1, as was asked"]]
+    assert found[1]["asked"] == [[1], []]
 
 
 def test_metrics_count_every_row_once_on_all_ranks(found: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ def record_of(tmp_path: Path, epoch: int, *steps: list[int]) -> SampleRecord:
     record = SampleRecord(str(tmp_path), rank=0)
     for index, row_ids in enumerate(steps):
         record.add([torch.tensor(row_ids)])
-        record.write(epoch, step=epoch * 100 + index)
+        record.write(epoch, epoch * 100 + index, record.gathered())
     return record
 
 
