@@ -38,12 +38,15 @@ class ScaleConfig:
     num_workers: processes that share each step; `auto`: one a GPU, or what the CPUs carry.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
+    strategy: `ddp` gives every worker the whole model; `fsdp` cuts weights, gradients and optimizer
+        state into a part for each, for models that one GPU cannot hold with all of these.
     max_failures: how often a run starts again from its last checkpoint after a worker is lost.
     """
 
     num_workers: int | Literal["auto"] = "auto"
     cpus_per_worker: float | Literal["auto"] = "auto"
     use_gpu: bool | Literal["auto"] = "auto"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     max_failures: int = 3
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from aiplat.training.collective import data_parallel
 from aiplat.training.job import TrainJob
 from aiplat.training.loop import FitResult, fit
 from aiplat.training.prefetch import Prefetch
-from aiplat.training.worker import Positions
+from aiplat.training.worker import Positions, Strategy
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class _Shift:
     blocks: RowBlocks
     threads: int
     mailbox: Any
+    strategy: Strategy
 
 
 def train_on_cluster(
@@ -51,7 +52,7 @@ def train_on_cluster(
     group = plan_group(scale, can_grow)
     blocks = load_rows(job.version, job.rehearse().columns)
     with watching(watch) as mailbox:
-        shift = _Shift(job, blocks, group.threads, mailbox)
+        shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
         for _ in range(scale.max_failures + 1):
             try:
                 result: FitResult = _trainer(shift, group).fit().return_value
@@ -87,6 +88,7 @@ class RayWorker:
         # Nodes of a test cluster may claim GPUs that the machine does not have.
         self.device = get_device() if torch.cuda.is_available() else torch.device("cpu")
         self.run_dir = shift.job.run_dir
+        self.strategy = shift.strategy
         self.task = task
         self.sender = sender
         self.version = shift.job.version

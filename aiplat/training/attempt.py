@@ -20,9 +20,9 @@ from aiplat.training.result import FitResult, weights_at, write_result
 from aiplat.training.samples import Ledger, StepPlan, epoch_order, plan_steps
 from aiplat.training.saving import Saver
 from aiplat.training.seeding import restore_random_state, seed_everything
-from aiplat.training.snapshot import Position, Snapshot
+from aiplat.training.snapshot import Position, Snapshot, consolidated
 from aiplat.training.step import StepOutcome
-from aiplat.training.worker import Worker, reading
+from aiplat.training.worker import Worker, is_sharded, reading
 
 
 class Attempt:
@@ -126,7 +126,7 @@ class Attempt:
             position.best_step = position.step
             weights = weights_at(run_dir, position.step)
             position.best_metrics = {}
-        self.task.model.load_state_dict(weights)
+        self.learner.hand_over(weights)
         if not position.best_metrics and self.worker.num_rows("val"):
             position.best_metrics = self._measure("val").metrics
 
@@ -213,6 +213,8 @@ class Attempt:
             self.learner = make_learner(self.task, worker, self.recipe, total_steps)
         else:
             self._check_same(snapshot.position, total_steps)
+            if not is_sharded(worker):
+                snapshot = consolidated(snapshot)
             self.position, self.ledger = snapshot.position, snapshot.ledger
             if snapshot.weights:
                 self.task.model.load_state_dict(snapshot.weights)
@@ -263,6 +265,7 @@ class Attempt:
             "batch_size": self.recipe.dataset.batch_size,
             "world_size": worker.world_size,
             "attempt": position.attempts,
+            "strategy": worker.strategy,
             "precision": self.learner.precision.name,
         }
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from aiplat.training.sharding import placed_like
 
 
 class Averages:
@@ -46,13 +48,18 @@ class Averages:
             weight.copy_(average)
             average.copy_(kept)
 
+    @property
+    def by_name(self) -> dict[str, Tensor]:
+        """The averages by the names of their weights."""
+        return dict(zip(self.names, self.averaged, strict=True))
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes."""
-        averaged = dict(zip(self.names, self.averaged, strict=True))
-        return {"num_updates": self.num_updates, "averaged": averaged}
+        return {"num_updates": self.num_updates, "averaged": self.by_name}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue an average."""
+        """Continue an average; those that `state` lacks stay."""
         self.num_updates = state["num_updates"]
-        for name, average in zip(self.names, self.averaged, strict=True):
-            average.copy_(state["averaged"][name])
+        own = self.by_name
+        for name, value in state["averaged"].items():
+            own[name].copy_(placed_like(value, own[name]))
