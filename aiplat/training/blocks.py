@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from aiplat.errors import ConfigError
+
 # A model whose structure says nothing of use may name its blocks itself by this attribute.
 DECLARED = "memory_blocks"
 
@@ -36,20 +38,25 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return list(dict.fromkeys(found))
 
 
-def recompute_activations(model: nn.Module) -> int:
+def recompute_activations(model: nn.Module) -> None:
     """Keep of each block its input alone; backward computes the rest again.
 
-    Returns how many blocks there are. Values and gradients stay the same: a block draws its random
-    numbers again and updates its running statistics once.
+    Values and gradients stay the same: a block draws the same random numbers again and updates its
+    running statistics once. Raises ConfigError where the model has no blocks.
     """
     blocks = blocks_of(model)
+    if not blocks:
+        raise ConfigError(
+            f"loop.activation_checkpointing is true, but {type(model).__name__} has no blocks to "
+            f"compute again (no ModuleList of layers); name them in its attribute {DECLARED}, or "
+            "set it to false"
+        )
     for block in blocks:
         # The method and not the module is replaced, so that the names of the weights stay.
         forward: Callable[..., Any] = block.forward
         again = partial(_again, block) if _has_statistics(block) else None
         options = {"context_fn": again} if again else {}
         block.forward = partial(checkpoint, forward, use_reentrant=False, **options)
-    return len(blocks)
 
 
 @contextmanager

@@ -35,8 +35,10 @@ class Sharding:
         self.trained: Task = copy.copy(task)
         self.trained.model = copy.deepcopy(task.model)
         self.scalars: list[nn.Parameter] = []
-        self.whole.to(device)
         self._empty()
+        for part in self.whole.modules():
+            for name, value in part.named_buffers(recurse=False):
+                setattr(part, name, value.to(device))
 
     def shard(self, loss: nn.Module, precision: Precision) -> nn.Module:
         """Cut `loss`, which computes with the twin, block by block; rank 0's weights win."""
@@ -51,7 +53,7 @@ class Sharding:
             )
         mesh = init_device_mesh(self.device.type, (num_ranks(),))
         for part in [*blocks_of(self.trained.model), loss]:
-            # Moved one by one, so that no device holds the whole model.
+            # Moved one by one: a device holds its parts, and one block whole.
             part.to(self.device)
             _share(part)
             norms = _whole_norms(part)

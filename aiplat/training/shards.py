@@ -4,6 +4,7 @@ Written and read by torch.distributed.checkpoint, which cuts anew for however ma
 nothing of checkpoint folders.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,18 +35,18 @@ class ShardedState:
 
     def save(self, folder: Path) -> None:
         """Write this rank's part; every rank calls it. Raises OSError where it cannot."""
-        from torch.distributed import checkpoint
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.state_dict_saver import save
 
         share_buffers(self.model)
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         with _told():
-            checkpoint.save(self._weights() | self._kept(), storage_writer=writer)
+            save(self._weights() | self._kept(), storage_writer=writer)
 
     def load(self, folder: Path) -> None:
         """Take up what any number of ranks wrote; every rank calls it."""
-        from torch.distributed import checkpoint
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+        from torch.distributed.checkpoint.state_dict_loader import load
 
         state = self._weights()
         for name, entry in _described(folder).items():
@@ -58,7 +59,7 @@ class ShardedState:
                 )
                 self.optimizer.state[weight][kind] = state[name]
         with _told():
-            checkpoint.load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
+            load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
 
     def _weights(self) -> dict[str, Any]:
         weights = {f"{_MODEL}/{name}": value for name, value in self.model.state_dict().items()}
@@ -129,15 +130,18 @@ def _of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 
 def _read_whole(folder: Path, parts: tuple[str, ...]) -> dict[str, Tensor]:
-    from torch.distributed import checkpoint
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     state: dict[str, Any] = {
         name: torch.empty(entry.size, dtype=entry.properties.dtype)
         for name, entry in _described(folder).items()
         if name.partition("/")[0] in parts
     }
-    checkpoint.load(state, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    with warnings.catch_warnings():
+        # torch wonders whether a lone process is meant, although it is told so.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load(state, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
     return state
 
 
@@ -151,7 +155,7 @@ def _described(folder: Path) -> dict[str, Any]:
 @contextmanager
 def _told() -> Iterator[None]:
     """Raise what went wrong on a rank as itself, not wrapped as torch does."""
-    from torch.distributed.checkpoint import CheckpointException
+    from torch.distributed.checkpoint.api import CheckpointException
 
     try:
         yield
