@@ -5,6 +5,7 @@ gathered when it is due and dropped after it.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -52,16 +53,14 @@ class Sharding:
                 param_dtype=precision.dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
             )
         mesh = init_device_mesh(self.device.type, (num_ranks(),))
-        for part in [*blocks_of(self.trained.model), loss]:
+        for part in [*_separable_blocks(self.trained.model), loss]:
             # Moved one by one: a device holds its parts, and one block whole.
             part.to(self.device)
             _share(part)
-            norms = _whole_norms(part)
-            if norms and policy != exact:
-                # Batch norm takes no weights narrower than its running statistics.
-                fully_shard(cast(Any, norms), mesh=mesh, mp_policy=exact)
             scalars = {value for value in part.parameters() if not value.ndim}
-            fully_shard(part, mesh=mesh, mp_policy=policy, ignored_params=scalars)
+            # Batch norm takes no weights narrower than its running statistics.
+            chosen = exact if _has_uncut_norms(part) else policy
+            fully_shard(part, mesh=mesh, mp_policy=chosen, ignored_params=scalars)
         # These cannot be cut; their gradients are ours to average.
         self.scalars = [value for value in loss.parameters() if not value.ndim]
         return loss
@@ -134,29 +133,40 @@ def whole(value: Tensor) -> Tensor:
     return value if full is None else full()
 
 
-def placed_like(value: Tensor, example: Tensor) -> Tensor:
-    """A tensor that every rank has whole, on the device of another of its shape and cut as it."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    value = value.to(example.device)
-    if not isinstance(example, DTensor):
-        return value
-    # No source rank: each takes its part of its own.
-    return distribute_tensor(value, example.device_mesh, example.placements, src_data_rank=None)
-
-
-def _whole_norms(part: nn.Module) -> list[nn.Module]:
-    """The batch norms of a part that are not cut yet."""
+def is_cut(value: Any) -> bool:
+    """Whether ranks have a part each of a value."""
     from torch.distributed.tensor import DTensor
 
+    return isinstance(value, DTensor)
+
+
+def placed_like(value: Tensor, example: Tensor) -> Tensor:
+    """A tensor that every rank has whole, on the device of another of its shape and cut as it."""
+    from torch.distributed.tensor import distribute_tensor
+
+    value, cut = value.to(example.device), cast(Any, example)
+    if not is_cut(example):
+        return value
+    # No source rank: each takes its part of its own.
+    return distribute_tensor(value, cut.device_mesh, cut.placements, src_data_rank=None)
+
+
+def _separable_blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks that have no weight in common with each other or with the rest of the model."""
+    blocks = blocks_of(model)
+    within = {part for block in blocks for part in block.modules()}
+    rest = [part.parameters(recurse=False) for part in model.modules() if part not in within]
+    holders = Counter(chain(*map(set, rest), *(set(block.parameters()) for block in blocks)))
+    return [block for block in blocks if all(holders[value] == 1 for value in block.parameters())]
+
+
+def _has_uncut_norms(part: nn.Module) -> bool:
     norms = [norm for norm in part.modules() if isinstance(norm, _BatchNorm) and norm.affine]
-    return [norm for norm in norms if not isinstance(norm.weight, DTensor)]
+    return any(not is_cut(norm.weight) for norm in norms)
 
 
 @torch.no_grad()
 def _share(part: nn.Module) -> None:
-    from torch.distributed.tensor import DTensor
-
     for value in chain(part.parameters(), part.buffers()):
-        if not isinstance(value, DTensor):
+        if not is_cut(value):
             distributed.broadcast(value, src=0)

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from aiplat.errors import ConfigError
 from aiplat.training.averages import Averages
 from aiplat.training.collective import share_buffers
+from aiplat.training.sharding import is_cut
 
 # Names in the files: model/NAME, averages/NAME, optimizer/INDEX/KIND.
 _MODEL, _AVERAGES, _OPTIMIZER = "model", "averages", "optimizer"
@@ -62,7 +63,9 @@ class ShardedState:
             load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
 
     def _weights(self) -> dict[str, Any]:
-        weights = {f"{_MODEL}/{name}": value for name, value in self.model.state_dict().items()}
+        weights = {
+            f"{_MODEL}/{name}": value for name, value in _apart(self.model.state_dict()).items()
+        }
         averaged = self.averages.by_name if self.averages else {}
         return weights | {f"{_AVERAGES}/{name}": value for name, value in averaged.items()}
 
@@ -87,11 +90,15 @@ class ShardedState:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
 
-def is_cut(value: Any) -> bool:
-    """Whether ranks have a part each of a value."""
-    from torch.distributed.tensor import DTensor
-
-    return isinstance(value, DTensor)
+def _apart(weights: dict[str, Any]) -> dict[str, Any]:
+    """Tied weights share memory, which the format refuses: the later names get copies."""
+    apart, written = {}, set[int]()
+    for name, value in weights.items():
+        local = value.to_local() if is_cut(value) else value
+        memory = local.untyped_storage().data_ptr()
+        apart[name] = value.clone() if memory in written else value
+        written.add(memory)
+    return apart
 
 
 def uncut(tree: Any) -> Any:
