@@ -18,9 +18,10 @@ class Averages:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self.names = list(trained)
-        self.weights = list(trained.values())
+        # Tied weights have several names, under all of which they are handed over.
+        named = model.named_parameters(remove_duplicate=False)
+        self.names = {name: value for name, value in named if value.requires_grad}
+        self.weights = list(dict.fromkeys(self.names.values()))
         self.averaged = [weight.detach().clone() for weight in self.weights]
         self.decay = decay
         self.num_updates = 0
@@ -51,7 +52,8 @@ class Averages:
     @property
     def by_name(self) -> dict[str, Tensor]:
         """The averages by the names of their weights."""
-        return dict(zip(self.names, self.averaged, strict=True))
+        averages = dict(zip(self.weights, self.averaged, strict=True))
+        return {name: averages[weight] for name, weight in self.names.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes."""

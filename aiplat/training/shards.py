@@ -63,11 +63,9 @@ class ShardedState:
             load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
 
     def _weights(self) -> dict[str, Any]:
-        weights = {
-            f"{_MODEL}/{name}": value for name, value in _apart(self.model.state_dict()).items()
-        }
+        weights = {f"{_MODEL}/{name}": value for name, value in self.model.state_dict().items()}
         averaged = self.averages.by_name if self.averages else {}
-        return weights | {f"{_AVERAGES}/{name}": value for name, value in averaged.items()}
+        return _apart(weights | {f"{_AVERAGES}/{name}": value for name, value in averaged.items()})
 
     def _kept(self) -> dict[str, Any]:
         kept = {}

@@ -48,3 +48,17 @@ def test_frozen_weights_are_not_averaged() -> None:
     net = model()
     net.weight.requires_grad_(False)
     assert list(Averages(net, decay=0.9).state_dict()["averaged"]) == ["bias"]
+
+
+def test_tied_weights_are_handed_over_averaged_under_each_of_their_names() -> None:
+    net = nn.Sequential(model(), model())
+    net[1].weight = net[0].weight
+    averages = Averages(net, decay=0.9)
+    start = net[0].weight.detach().clone()
+    with torch.no_grad():
+        net[0].weight.add_(1)
+    averages.update()
+    assert len(averages.averaged) == 3
+    handed_over = net.state_dict() | averages.by_name
+    assert torch.equal(handed_over["0.weight"], handed_over["1.weight"])
+    assert not torch.equal(handed_over["1.weight"], start + 1)
