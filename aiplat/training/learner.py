@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
-from aiplat.training.blocks import blocks_of, recompute_activations, without_statistics
+from aiplat.training.blocks import recompute_activations, without_statistics
 from aiplat.training.collective import gather_rows
 from aiplat.training.config import LoopConfig
 from aiplat.training.precision import Precision, choose_precision
@@ -140,10 +140,9 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
     if worker.world_size > 1 and hasattr(task, "gather"):
         task.gather = gather_rows
     precision = choose_precision(loop.precision, worker.device)
-    sharded = is_sharded(worker)
-    sharding = Sharding(task, worker.device) if sharded else None
+    sharding = Sharding(task, worker.device) if is_sharded(worker) else None
     trained = sharding.trained if sharding else task
-    _settle(trained.model, loop, in_blocks=sharded)
+    _settle(trained.model, loop)
     if sharding:
         loss = sharding.shard(TaskLoss(trained, _stand_in(worker)), precision)
     else:
@@ -167,16 +166,14 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
     )
 
 
-def _settle(model: nn.Module, loop: LoopConfig, in_blocks: bool) -> None:
+def _settle(model: nn.Module, loop: LoopConfig) -> None:
     """What is done to a model before it is wrapped; the names of its weights stay as they are."""
     if loop.channels_last:
         model.to(memory_format=torch.channels_last)
     if loop.activation_checkpointing:
         recompute_activations(model)
     if loop.compile:
-        # What gathers and drops the weights of a block cannot be compiled with it.
-        for part in (in_blocks and blocks_of(model)) or [model]:
-            part.compile()
+        model.compile()
 
 
 def _stand_in(worker: Worker) -> Callable[[], Batch]:

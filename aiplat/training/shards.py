@@ -1,4 +1,4 @@
-"""The state that ranks hold parts of, in files: safetensors, a file a rank.
+"""The state that ranks hold parts of, in safetensors files, one a rank.
 
 Written and read by torch.distributed.checkpoint, which cuts anew for however many ranks read. Knows
 nothing of checkpoint folders.
