@@ -51,12 +51,13 @@ def test_frozen_weights_are_not_averaged() -> None:
 
 
 def test_tied_weights_are_handed_over_averaged_under_each_of_their_names() -> None:
-    net = nn.Sequential(model(), model())
-    net[1].weight = net[0].weight
+    first, second = model(), model()
+    second.weight = first.weight
+    net = nn.Sequential(first, second)
     averages = Averages(net, decay=0.9)
-    start = net[0].weight.detach().clone()
+    start = first.weight.detach().clone()
     with torch.no_grad():
-        net[0].weight.add_(1)
+        first.weight.add_(1)
     averages.update()
     assert len(averages.averaged) == 3
     handed_over = net.state_dict() | averages.by_name
