@@ -22,7 +22,7 @@ from aiplat.training.saving import Saver
 from aiplat.training.seeding import restore_random_state, seed_everything
 from aiplat.training.snapshot import Position, Snapshot, consolidated
 from aiplat.training.step import StepOutcome
-from aiplat.training.worker import Worker, is_sharded, reading
+from aiplat.training.worker import Worker, reading
 
 
 class Attempt:
@@ -213,12 +213,13 @@ class Attempt:
             self.learner = make_learner(self.task, worker, self.recipe, total_steps)
         else:
             self._check_same(snapshot.position, total_steps)
-            if not is_sharded(worker):
-                snapshot = consolidated(snapshot)
             self.position, self.ledger = snapshot.position, snapshot.ledger
             if snapshot.weights:
                 self.task.model.load_state_dict(snapshot.weights)
             self.learner = make_learner(self.task, worker, self.recipe, total_steps)
+            if snapshot.shards and self.learner.shards is None:
+                snapshot = consolidated(snapshot)
+                self.task.model.load_state_dict(snapshot.weights)
             self.learner.load_state_dict(snapshot.state)
             self._load_shards(snapshot.shards)
             self._continue_random_numbers(snapshot.state["random"])
