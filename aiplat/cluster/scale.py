@@ -41,6 +41,8 @@ class ScaleConfig:
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
     resize_check_s: seconds between looks at whether the cluster has room for more of `max`.
+    strategy: `ddp` gives every worker the whole model; `fsdp` cuts weights, gradients and optimizer
+        state into a part for each, for models that one GPU cannot hold with all of these.
     max_failures: how often a run starts again from its last checkpoint after a worker is lost.
     """
 
@@ -48,6 +50,7 @@ class ScaleConfig:
     cpus_per_worker: float | Literal["auto"] = "auto"
     use_gpu: bool | Literal["auto"] = "auto"
     resize_check_s: float = 30.0
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     max_failures: int = 3
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from aiplat.training.collective import data_parallel
 from aiplat.training.job import TrainJob
 from aiplat.training.loop import FitResult, fit
 from aiplat.training.prefetch import Prefetch
-from aiplat.training.worker import Positions
+from aiplat.training.worker import Positions, Strategy
 
 _ELASTIC_WAIT_S = 5
 _FIXED_WAIT_S = 600
@@ -43,6 +43,7 @@ class _Shift:
     blocks: RowBlocks
     threads: int
     mailbox: Any
+    strategy: Strategy
 
 
 def train_on_cluster(
@@ -59,7 +60,7 @@ def train_on_cluster(
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
     blocks = load_rows(job.version, task.columns)
     with watching(watch) as mailbox, last_words(mailbox) as ask_for_last_words:
-        shift = _Shift(job, blocks, group.threads, mailbox)
+        shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
         for _ in range(scale.max_failures + 1):
             try:
                 result: FitResult = _trainer(shift, group, scale).fit().return_value
@@ -97,6 +98,7 @@ class RayWorker:
         # Nodes of a test cluster may claim GPUs that the machine does not have.
         self.device = get_device() if torch.cuda.is_available() else torch.device("cpu")
         self.run_dir = shift.job.run_dir
+        self.strategy = shift.strategy
         self.task = task
         self.sender = sender
         self.version = shift.job.version

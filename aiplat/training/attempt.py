@@ -20,7 +20,7 @@ from aiplat.training.result import FitResult, weights_at, write_result
 from aiplat.training.samples import Ledger, StepPlan, epoch_order, plan_steps
 from aiplat.training.saving import Saver
 from aiplat.training.seeding import restore_random_state, seed_everything
-from aiplat.training.snapshot import Position, Snapshot
+from aiplat.training.snapshot import Position, Snapshot, consolidated
 from aiplat.training.step import StepOutcome
 from aiplat.training.worker import Worker, reading
 
@@ -126,7 +126,7 @@ class Attempt:
             position.best_step = position.step
             weights = weights_at(run_dir, position.step)
             position.best_metrics = {}
-        self.task.model.load_state_dict(weights)
+        self.learner.hand_over(weights)
         if not position.best_metrics and self.worker.num_rows("val"):
             position.best_metrics = self._measure("val").metrics
 
@@ -217,6 +217,9 @@ class Attempt:
             if snapshot.weights:
                 self.task.model.load_state_dict(snapshot.weights)
             self.learner = make_learner(self.task, worker, self.recipe, total_steps)
+            if snapshot.shards and self.learner.shards is None:
+                snapshot = consolidated(snapshot)
+                self.task.model.load_state_dict(snapshot.weights)
             self.learner.load_state_dict(snapshot.state)
             self._load_shards(snapshot.shards)
             self._continue_random_numbers(snapshot.state["random"])
@@ -264,6 +267,7 @@ class Attempt:
             "world_size": worker.world_size,
             "accumulate": self.recipe.accumulate(worker.world_size),
             "attempt": position.attempts,
+            "strategy": worker.strategy,
             "precision": self.learner.precision.name,
         }
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from aiplat.training.sharding import placed_like
 
 
 class Averages:
@@ -16,9 +18,10 @@ class Averages:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self.names = list(trained)
-        self.weights = list(trained.values())
+        # Tied weights have several names, under all of which they are handed over.
+        named = model.named_parameters(remove_duplicate=False)
+        self.names = {name: value for name, value in named if value.requires_grad}
+        self.weights = list(dict.fromkeys(self.names.values()))
         self.averaged = [weight.detach().clone() for weight in self.weights]
         self.decay = decay
         self.num_updates = 0
@@ -46,13 +49,19 @@ class Averages:
             weight.copy_(average)
             average.copy_(kept)
 
+    @property
+    def by_name(self) -> dict[str, Tensor]:
+        """The averages by the names of their weights."""
+        averages = dict(zip(self.weights, self.averaged, strict=True))
+        return {name: averages[weight] for name, weight in self.names.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes."""
-        averaged = dict(zip(self.names, self.averaged, strict=True))
-        return {"num_updates": self.num_updates, "averaged": averaged}
+        return {"num_updates": self.num_updates, "averaged": self.by_name}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue an average."""
+        """Continue an average; those that `state` lacks stay."""
         self.num_updates = state["num_updates"]
-        for name, average in zip(self.names, self.averaged, strict=True):
-            average.copy_(state["averaged"][name])
+        own = self.by_name
+        for name, value in state["averaged"].items():
+            own[name].copy_(placed_like(value, own[name]))

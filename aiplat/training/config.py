@@ -18,6 +18,8 @@ class LoopConfig:
     clip_norm: the gradient's norm at most; null: as it comes.
     ema_decay: average the weights over the steps with this decay (0.999, say) and evaluate and
         export the average; null: no average.
+    activation_checkpointing: compute the inside of each block (a transformer's layer, say) again in
+        the backward pass in place of keeping it: a third more computation, far less memory.
     early_stop_epochs: evaluated epochs without a better validation metric before training stops.
     """
 
@@ -29,6 +31,7 @@ class LoopConfig:
     ema_decay: float | None = None
     channels_last: bool = False
     compile: bool = False
+    activation_checkpointing: bool = False
     augment: bool = True
     early_stop_epochs: int | None = None
     eval_every_epochs: int = 1

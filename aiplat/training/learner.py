@@ -1,9 +1,12 @@
 """A model and all that changes it in training: loss, optimizer, schedule, precision, average."""
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -13,20 +16,28 @@ from torch.optim.lr_scheduler import LRScheduler
 from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
+from aiplat.training.blocks import recompute_activations, without_statistics
 from aiplat.training.collective import gather_rows
+from aiplat.training.config import LoopConfig
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
+from aiplat.training.sharding import Sharding, check_scaled, distributed_like, whole
+from aiplat.training.shards import ShardedState, uncut
 from aiplat.training.snapshot import Shards
-from aiplat.training.worker import Worker
+from aiplat.training.worker import Worker, is_sharded, reading
 
 
 class TaskLoss(nn.Module):
-    """A task's loss as a module: what wraps it (DDP) then sees all that the model computes."""
+    """A task's loss as a module: what wraps it (DDP) then sees all that the model computes.
 
-    def __init__(self, task: Task) -> None:
+    stand_in: rows for a rank without any, where ranks have to compute in step.
+    """
+
+    def __init__(self, task: Task, stand_in: Callable[[], Batch] | None = None) -> None:
         super().__init__()
         self.model = task.model
         self.task_loss = task.loss
+        self.stand_in = stand_in
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The task's loss and what else to log; a loss of zero for a batch without rows."""
@@ -35,6 +46,9 @@ class TaskLoss(nn.Module):
         return self.task_loss(batch)
 
     def _zero(self) -> Tensor:
+        if self.stand_in is not None:
+            with without_statistics(self.model):
+                return self.task_loss(self.stand_in())[0] * 0.0
         # The other ranks wait for a gradient of every parameter.
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return torch.stack([parameter.sum() for parameter in trained]).sum() * 0.0
@@ -42,9 +56,11 @@ class TaskLoss(nn.Module):
 
 @dataclass
 class Learner:
-    """What a step works with. loss: the task's loss as the worker wrapped it.
+    """What a step works with.
 
-    shards: what ranks hold parts of; its state is then in neither `state_dict` nor a snapshot.
+    loss: the task's loss, wrapped so that ranks share its gradients. sharding: None where every
+    rank has the whole model. shards: what ranks hold parts of, then; that state is in neither
+    `state_dict` nor a snapshot.
     """
 
     model: nn.Module
@@ -56,20 +72,25 @@ class Learner:
     clip_norm: float | None
     device: torch.device
     world_size: int
+    sharding: Sharding | None = None
     shards: Shards | None = None
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""
-        if now or self.world_size == 1:
+        if self.sharding is not None:
+            self.loss.set_requires_gradient_sync(now)  # type: ignore[operator]
+        if self.sharding is not None or now or self.world_size == 1:
             return nullcontext()
         return self.loss.no_sync()  # type: ignore[operator]
 
     def update(self) -> Tensor | None:
         """Use up the gradients; the answer is their norm where they are clipped."""
         norm = None
+        if self.sharding is not None:
+            self.sharding.average_scalars()
         if self.clip_norm is not None:
             self.precision.unscale(self.optimizer)
-            norm = clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            norm = whole(clip_grad_norm_(self.model.parameters(), self.clip_norm))
         updated = self.precision.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         if updated and self.schedule is not None:
@@ -79,16 +100,27 @@ class Learner:
         return norm
 
     def evaluated(self) -> AbstractContextManager[None]:
-        """The model computes with the weights to evaluate and export until the block ends."""
+        """The task's model has the weights to evaluate and export until the block ends."""
+        if self.sharding is not None:
+            return self.sharding.filled(self.averages.by_name if self.averages else None)
         return nullcontext() if self.averages is None else self.averages.applied()
 
+    def hand_over(self, weights: Mapping[str, Tensor]) -> None:
+        """Leave the task's model with these weights: the training is over."""
+        if self.sharding is None:
+            self.model.load_state_dict(weights)
+        else:
+            self.sharding.hand_over(weights)
+
     def state_dict(self) -> dict[str, Any]:
-        """All but the model's weights."""
+        """All but the model's weights and what ranks have parts of."""
         parts = self._stateful()
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return uncut({name: part.state_dict() for name, part in parts.items() if part is not None})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken; what has no saved state starts anew."""
+        if self.sharding is not None:
+            state = distributed_like(state, self.optimizer)
         for name, part in self._stateful().items():
             if part is not None and name in state:
                 part.load_state_dict(state[name])
@@ -107,22 +139,49 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
     loop = recipe.loop
     if worker.world_size > 1 and hasattr(task, "gather"):
         task.gather = gather_rows
-    if loop.channels_last:
-        task.model.to(memory_format=torch.channels_last)
-    if loop.compile:
-        # In place, so that the names of the weights stay as they are.
-        task.model.compile()
-    loss = worker.prepare(TaskLoss(task))
-    optimizer = recipe.make_optimizer(task.model)
-    schedule = recipe.make_schedule(optimizer, total_steps) if recipe.make_schedule else None
+    precision = choose_precision(loop.precision, worker.device)
+    sharding = Sharding(task, worker.device) if is_sharded(worker) else None
+    trained = sharding.trained if sharding else task
+    _settle(trained.model, loop)
+    if sharding:
+        loss = sharding.shard(TaskLoss(trained, _stand_in(worker)), precision)
+    else:
+        loss = worker.prepare(TaskLoss(trained))
+    optimizer = recipe.make_optimizer(trained.model)
+    averages = Averages(trained.model, loop.ema_decay) if loop.ema_decay else None
+    if sharding and precision.scaler is not None:
+        check_scaled(optimizer)
     return Learner(
-        model=task.model,
+        model=trained.model,
         loss=loss,
         optimizer=optimizer,
-        schedule=schedule,
-        precision=choose_precision(loop.precision, worker.device),
-        averages=Averages(task.model, loop.ema_decay) if loop.ema_decay else None,
+        schedule=recipe.make_schedule(optimizer, total_steps) if recipe.make_schedule else None,
+        precision=precision,
+        averages=averages,
         clip_norm=loop.clip_norm,
         device=worker.device,
         world_size=worker.world_size,
+        sharding=sharding,
+        shards=ShardedState(trained.model, optimizer, averages) if sharding else None,
     )
+
+
+def _settle(model: nn.Module, loop: LoopConfig) -> None:
+    """What is done to a model before it is wrapped; the names of its weights stay as they are."""
+    if loop.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if loop.activation_checkpointing:
+        recompute_activations(model)
+    if loop.compile:
+        model.compile()
+
+
+def _stand_in(worker: Worker) -> Callable[[], Batch]:
+    """A row of the training split, twice: batch norm refuses a single one."""
+
+    @cache
+    def rows() -> Batch:
+        with reading(worker, "train", [np.zeros(2, dtype=np.int64)], augment=False) as batches:
+            return next(batches)
+
+    return rows

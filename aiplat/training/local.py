@@ -18,7 +18,7 @@ from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.collective import data_parallel
 from aiplat.training.prefetch import Prefetch
-from aiplat.training.worker import Positions
+from aiplat.training.worker import Positions, Strategy
 
 
 @dataclass
@@ -38,6 +38,7 @@ class LocalWorker:
     events: list[dict[str, Any]] = field(default_factory=list)
     reports: list[dict[str, float]] = field(default_factory=list)
     save_now: bool = False
+    strategy: Strategy = "ddp"
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """See `Worker`."""

@@ -7,7 +7,7 @@ from aiplat.tasks.task import Task
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
 from aiplat.training.optim import MakeOptimizer, MakeSchedule
 from aiplat.training.samples import num_batches
-from aiplat.training.worker import Worker
+from aiplat.training.worker import Worker, is_sharded
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
         raise ConfigError(
             "loop.early_stop_epochs needs validation rows, and the dataset has no split 'val'; "
             "set it to null or ingest the data with one"
+        )
+    if recipe.loop.compile and is_sharded(worker):
+        raise ConfigError(
+            "loop.compile is true, which scale.strategy=fsdp does not support yet: what gathers a "
+            "block's weights cannot be compiled with it; set loop.compile=false, or use ddp"
         )
     if task.coupled:
         _check_coupled(recipe, num_rows, worker.world_size)

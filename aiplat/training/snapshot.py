@@ -1,7 +1,7 @@
 """What a checkpoint holds, and its form in files: weights, state, position, rows trained on."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +11,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from aiplat.errors import AiplatError
+from aiplat.store import files
 from aiplat.training.samples import Ledger
+from aiplat.training.shards import whole_state, whole_weights
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
@@ -116,8 +117,18 @@ def _write_state(state: dict[str, Any], path: Path) -> None:
 def exported_weights(snapshot: Snapshot) -> dict[str, Tensor]:
     """The weights to evaluate and hand over: the moving average where there is one."""
     if snapshot.shards is not None:
-        raise AiplatError(
-            f"the weights in {snapshot.shards} are in parts: they cannot be read whole"
-        )
+        with files.fetched(snapshot.shards) as folder:
+            weights, averaged = whole_weights(folder)
+        return weights | averaged
     averages = snapshot.state.get("averages")
     return snapshot.weights | (averages["averaged"] if averages else {})
+
+
+def consolidated(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with all in it that ranks had parts of."""
+    if snapshot.shards is None:
+        return snapshot
+    with files.fetched(snapshot.shards) as folder:
+        weights, _ = whole_weights(folder)
+        state = whole_state(folder, snapshot.state)
+    return replace(snapshot, weights=weights, state=state, shards=None)

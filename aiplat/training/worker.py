@@ -6,7 +6,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -14,22 +14,26 @@ from torch import nn
 from aiplat.tasks.task import Batch
 from aiplat.training.samples import Positions
 
-__all__ = ["Positions", "Worker", "reading"]
+__all__ = ["Positions", "Strategy", "Worker", "is_sharded", "reading"]
+
+Strategy = Literal["ddp", "fsdp"]
 
 
 class Worker(Protocol):
     """One process of a training run.
 
     run_dir: where the run's checkpoints and sample records live; shared by all ranks.
+    strategy: `ddp` has the whole model on every rank, `fsdp` a part of it.
     """
 
     rank: int
     world_size: int
     device: torch.device
     run_dir: str
+    strategy: Strategy
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model on this worker's device, its gradients averaged over all ranks."""
+        """The whole model on this worker's device, its gradients averaged over all ranks."""
         ...
 
     def num_rows(self, split: str) -> int:
@@ -60,6 +64,11 @@ class Worker(Protocol):
     def report(self, metrics: dict[str, float]) -> None:
         """Tell the run's controller how it stands. A barrier: every rank calls it equally often."""
         ...
+
+
+def is_sharded(worker: Worker) -> bool:
+    """Whether each rank has a part of the model only; a lone rank has all of it."""
+    return worker.strategy == "fsdp" and worker.world_size > 1
 
 
 @contextmanager

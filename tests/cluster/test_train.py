@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import safetensors.torch
 
 from aiplat.cluster.scale import ScaleConfig
 from aiplat.cluster.session import Session
@@ -19,6 +20,7 @@ from aiplat.datasets.synthetic import separable_table
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import ClusterError
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
+from aiplat.training.export import export_run
 from aiplat.training.job import TrainJob
 from aiplat.training.meter import DivergenceError
 from aiplat.training.optim import optimizer_from, schedule_from
@@ -55,10 +57,15 @@ def job(run_dir: Path, version: DatasetVersion, lr: float = 0.01) -> TrainJob:
     return TrainJob(str(run_dir), version, MODEL, TASK, recipe)
 
 
-def train(job: TrainJob, num_workers: int, watch: Callable[[Event], None]) -> Any:
+def train(
+    job: TrainJob,
+    num_workers: int,
+    watch: Callable[[Event], None],
+    strategy: Literal["ddp", "fsdp"] = "ddp",
+) -> Any:
     from aiplat.cluster.train import train_on_cluster
 
-    return train_on_cluster(job, ScaleConfig(num_workers=num_workers), watch)
+    return train_on_cluster(job, ScaleConfig(num_workers=num_workers, strategy=strategy), watch)
 
 
 def is_each_row_once(run_dir: Path, epoch: int, version: DatasetVersion) -> bool:
@@ -111,6 +118,20 @@ def test_a_killed_worker_costs_no_row_and_no_repetition(
     assert any("going on from the last checkpoint" in event.get("text", "") for event in events)
     for epoch in (1, 2, 3):
         assert is_each_row_once(tmp_path / "run", epoch, version)
+
+
+def test_workers_that_hold_a_part_of_the_model_each_train_one_that_can_be_registered(
+    cluster: Session, tmp_path: Path, version: DatasetVersion
+) -> None:
+    events: list[Event] = []
+    run = job(tmp_path / "run", version)
+    result = train(run, 2, events.append, strategy="fsdp")
+    assert [event["strategy"] for event in starts(events)] == ["fsdp"]
+    assert result.test_metrics["accuracy"] > 0.8
+    assert is_each_row_once(tmp_path / "run", 3, version)
+    folder = export_run(run, "table", {"name": "run"}, result)
+    exported = safetensors.torch.load_file(Path(folder) / "model.safetensors")
+    assert exported.keys() == run.build().model.state_dict().keys()
 
 
 def test_what_the_training_code_raises_ends_the_run_at_once_and_as_itself(

@@ -48,3 +48,18 @@ def test_frozen_weights_are_not_averaged() -> None:
     net = model()
     net.weight.requires_grad_(False)
     assert list(Averages(net, decay=0.9).state_dict()["averaged"]) == ["bias"]
+
+
+def test_tied_weights_are_handed_over_averaged_under_each_of_their_names() -> None:
+    first, second = model(), model()
+    second.weight = first.weight
+    net = nn.Sequential(first, second)
+    averages = Averages(net, decay=0.9)
+    start = first.weight.detach().clone()
+    with torch.no_grad():
+        first.weight.add_(1)
+    averages.update()
+    assert len(averages.averaged) == 3
+    handed_over = net.state_dict() | averages.by_name
+    assert torch.equal(handed_over["0.weight"], handed_over["1.weight"])
+    assert not torch.equal(handed_over["1.weight"], start + 1)
