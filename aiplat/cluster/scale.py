@@ -38,7 +38,8 @@ class ScaleConfig:
     num_workers: processes that share each step; `auto`: one a GPU, or what the CPUs carry.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
-    max_failures: how often a run starts again from its last checkpoint after a worker is lost.
+    max_failures: how often a run starts again from its last checkpoint after a worker was lost or
+        hung. Not counted are lost nodes and preemption, as long as the run gains steps in between.
     """
 
     num_workers: int | Literal["auto"] = "auto"

@@ -58,6 +58,7 @@ class RunWatch:
             "step": self._step,
             "epoch": self._epoch,
             "note": self._note,
+            "failure": self._failure,
             "log": self._log,
         }
         show[event["kind"]](event)
@@ -93,6 +94,10 @@ class RunWatch:
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[yellow]note[/] {escape(event['text'])}")
+
+    def _failure(self, event: Mapping[str, Any]) -> None:
+        self.console.print(f"[red]failure[/] {escape(event['text'])}")
+        self.tracker.tag("failure", event["text"])
 
     def _log(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[dim]rank {event['rank']}[/] {escape(event['text'])}")

@@ -14,6 +14,7 @@ from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
 from aiplat.training.collective import gather_rows
+from aiplat.training.guard import Guard, gradient_norm
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
 from aiplat.training.worker import Worker
@@ -41,7 +42,11 @@ class TaskLoss(nn.Module):
 
 @dataclass
 class Learner:
-    """What a step works with. loss: the task's loss as the worker wrapped it."""
+    """What a step works with.
+
+    loss: the task's loss as the worker wrapped it. guard: keeps out what is not finite, where that
+    is wanted. measures_norm: the gradient's norm is wanted although nothing is clipped.
+    """
 
     model: nn.Module
     loss: nn.Module
@@ -52,6 +57,13 @@ class Learner:
     clip_norm: float | None
     device: torch.device
     world_size: int
+    guard: Guard | None = None
+    measures_norm: bool = False
+
+    def begin_step(self) -> None:
+        """Call before the first forward pass of a step."""
+        if self.guard is not None:
+            self.guard.remember()
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""
@@ -60,18 +72,26 @@ class Learner:
         return self.loss.no_sync()  # type: ignore[operator]
 
     def update(self) -> Tensor | None:
-        """Use up the gradients; the answer is their norm where they are clipped."""
+        """Use up the gradients; the answer is their norm where somebody wants to know it."""
         norm = None
-        if self.clip_norm is not None:
+        if self.clip_norm is not None or self.measures_norm:
             self.precision.unscale(self.optimizer)
-            norm = clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        updated = self.precision.step(self.optimizer)
+            norm = self._clipped()
+        permitted = self.guard is None or norm is None or self.guard.permits(norm)
+        # The scaler must step in any case: it looks for what is not finite by itself.
+        permitted = permitted or self.precision.scaler is not None
+        updated = permitted and self.precision.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         if updated and self.schedule is not None:
             self.schedule.step()
         if updated and self.averages is not None:
             self.averages.update()
         return norm
+
+    def _clipped(self) -> Tensor:
+        if self.clip_norm is None:
+            return gradient_norm(self.model)
+        return clip_grad_norm_(self.model.parameters(), self.clip_norm)
 
     def evaluated(self) -> AbstractContextManager[None]:
         """The model computes with the weights to evaluate and export until the block ends."""
@@ -120,4 +140,6 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         clip_norm=loop.clip_norm,
         device=worker.device,
         world_size=worker.world_size,
+        guard=Guard(task.model, optimizer) if loop.on_nan == "skip" else None,
+        measures_norm=loop.on_nan != "fail",
     )

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from aiplat.tasks.task import Batch
+from aiplat.training.pulse import Pulse
 from aiplat.training.samples import Positions
 
 __all__ = ["Positions", "Worker", "reading"]
@@ -20,13 +21,15 @@ __all__ = ["Positions", "Worker", "reading"]
 class Worker(Protocol):
     """One process of a training run.
 
-    run_dir: where the run's checkpoints and sample records live; shared by all ranks.
+    run_dir: where the run's checkpoints and sample records live; shared by all ranks. pulse: the
+    loop's signs of life.
     """
 
     rank: int
     world_size: int
     device: torch.device
     run_dir: str
+    pulse: Pulse
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model on this worker's device, its gradients averaged over all ranks."""
@@ -61,7 +64,7 @@ def reading(
     """The worker's batches of `plan`; no work on them is left when the block ends."""
     batches = worker.batches(split, plan, augment)
     try:
-        yield batches
+        yield worker.pulse.beating(batches)
     finally:
         if hasattr(batches, "close"):
             batches.close()
