@@ -14,7 +14,9 @@ class ConfigError(AiplatError):
 
 
 class DataError(AiplatError):
-    """A dataset, a file or a row is not what it should be."""
+    """A dataset, a file or a row is not what it should be. row_id: of the row, where it has one."""
+
+    row_id: int | None = None
 
 
 class ClusterError(AiplatError):

@@ -44,18 +44,19 @@ class RowBlocks:
 def load_rows(version: DatasetVersion, columns: Sequence[str]) -> RowBlocks:
     """Read columns of all splits into the object store.
 
-    Raises DataError where the shards hold other rows than the manifest says.
+    Raises DataError where the shards hold other rows than the manifest says, or are damaged.
     """
     filesystem, _ = files.opened(version.uri)
     splits = [split for split in SPLITS if split in version.splits]
     paths = [files.opened(uri)[1] for split in splits for uri in version.shard_uris(split)]
     ray.data.DataContext.get_current().execution_options.preserve_order = True
-    rows = ray.data.read_parquet(
-        paths, filesystem=filesystem, columns=[ROW_ID, *columns], num_cpus=_CPUS_PER_READ
-    )
+    with version.reading():
+        rows = ray.data.read_parquet(
+            paths, filesystem=filesystem, columns=[ROW_ID, *columns], num_cpus=_CPUS_PER_READ
+        ).materialize()
     blocks = [
         (entry.ref, entry.metadata.num_rows)
-        for bundle in rows.materialize().iter_internal_ref_bundles()
+        for bundle in rows.iter_internal_ref_bundles()
         for entry in bundle.blocks
         if entry.metadata.num_rows
     ]

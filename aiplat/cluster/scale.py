@@ -43,7 +43,8 @@ class ScaleConfig:
     resize_check_s: seconds between looks at whether the cluster has room for more of `max`.
     strategy: `ddp` gives every worker the whole model; `fsdp` cuts weights, gradients and optimizer
         state into a part for each, for models that one GPU cannot hold with all of these.
-    max_failures: how often a run starts again from its last checkpoint after a worker is lost.
+    max_failures: how often a run starts again from its last checkpoint after a worker was lost or
+        hung. Not counted are lost nodes and preemption, as long as the run gains steps in between.
     """
 
     num_workers: int | list[int] | Literal["auto"] = "auto"

@@ -16,19 +16,19 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import nn
 
 from aiplat.cluster.events import Event, Sender, origin, watching
-from aiplat.cluster.faults import lost_workers
+from aiplat.cluster.faults import Recovery
 from aiplat.cluster.group import WorkerGroup, plan_group
 from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.scale import ScaleConfig
-from aiplat.errors import ClusterError
 from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.collective import data_parallel
 from aiplat.training.job import TrainJob
 from aiplat.training.loop import FitResult, fit
 from aiplat.training.prefetch import Prefetch
+from aiplat.training.pulse import Pulse
 from aiplat.training.worker import Positions, Strategy
 
 _ELASTIC_WAIT_S = 5
@@ -59,20 +59,20 @@ def train_on_cluster(
     if group.is_elastic and not task.coupled:
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
     blocks = load_rows(job.version, task.columns)
-    with watching(watch) as mailbox, last_words(mailbox) as ask_for_last_words:
+    recovery = Recovery(job, task, scale.max_failures, watch)
+    with (
+        watching(recovery.follow) as mailbox,
+        last_words(mailbox) as ask_for_last_words,
+    ):
         shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
-        for _ in range(scale.max_failures + 1):
+        while True:
+            recovery.begin()
             try:
                 result: FitResult = _trainer(shift, group, scale).fit().return_value
                 return result
             except train.TrainingFailedError as error:
                 ask_for_last_words()
-                cause = lost_workers(error)
-                watch({"kind": "note", "text": f"{cause}; going on from the last checkpoint"})
-    raise ClusterError(
-        f"{cause}; that was more often than scale.max_failures={scale.max_failures} allows: look "
-        "at the cluster, then start the run again, it continues from its last checkpoint"
-    )
+                recovery.answer(error)
 
 
 def train_worker(shift: _Shift) -> FitResult:
@@ -100,6 +100,7 @@ class RayWorker:
         self.run_dir = shift.job.run_dir
         self.strategy = shift.strategy
         self.task = task
+        self.pulse = Pulse()
         self.sender = sender
         self.version = shift.job.version
         self.reader = RowReader(shift.blocks)
@@ -129,7 +130,8 @@ class RayWorker:
         train.report(metrics)
 
     def _batch(self, first_row_id: int, augment: bool, positions: Positions) -> Batch:
-        batch = encode_rows(self.reader.take(positions + first_row_id), self.task, augment)
+        with self.version.blamed():
+            batch = encode_rows(self.reader.take(positions + first_row_id), self.task, augment)
         return {name: self._moved(tensor) for name, tensor in batch.items()}
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -158,6 +160,6 @@ def _trainer(shift: _Shift, group: WorkerGroup, scale: ScaleConfig) -> TorchTrai
             name="ray",
             storage_path=shift.job.run_dir,
             logging_config=train.LoggingConfig(log_level="WARNING"),
-            failure_config=train.FailureConfig(max_failures=0),
+            failure_config=train.FailureConfig(max_failures=0, max_preemption_failures=0),
         ),
     )

@@ -6,7 +6,9 @@ order train, val, test, so a set of rows is a bitmap. Image columns are
 `struct<bytes: binary, path: string>`, as Hugging Face `datasets` reads them.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -118,6 +120,55 @@ class DatasetVersion:
     def shard_uris(self, split: str) -> list[str]:
         """Where the shards of a split lie."""
         return [files.join(self.uri, shard.path) for shard in self.shards(split)]
+
+    def shard_of(self, row_id: int) -> str:
+        """The path of the shard that holds a row, relative to the version's folder."""
+        first = 0
+        for shard in (shard for split in SPLITS for shard in self.splits.get(split, ())):
+            first += shard.num_rows
+            if row_id < first:
+                return shard.path
+        raise DataError(f"dataset version {self.id} has no row of row_id {row_id}")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What the block raises while it reads our shards becomes a DataError naming a damaged one.
+
+        Other faults pass. Every shard is hashed to find it, which takes as long as reading them.
+        """
+        try:
+            yield
+        except Exception as error:
+            fault = None if isinstance(error, DataError) else self._damage()
+            if fault is None:
+                raise
+            raise DataError(
+                f"dataset version {self.id}, {fault}; remove {self.uri} and ingest the data anew"
+            ) from error
+
+    def _damage(self) -> str | None:
+        """The first shard that is not as it was written, and how it differs."""
+        for shard in (shard for shards in self.splits.values() for shard in shards):
+            try:
+                data = files.read_bytes(files.join(self.uri, shard.path))
+            except OSError as error:
+                return f"file {shard.path} cannot be read: {error}"
+            if hashlib.sha256(data).hexdigest() != shard.sha256:
+                return f"file {shard.path} is damaged: it does not match its hash"
+        return None
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """A DataError of the block about one of our rows says which version and file it is in."""
+        try:
+            yield
+        except DataError as error:
+            if error.row_id is None:
+                raise
+            where = f"dataset version {self.id}, file {self.shard_of(error.row_id)}"
+            named = DataError(f"{where}, {error}")
+            named.row_id = error.row_id
+            raise named from error
 
     def read(self, split: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """One table a shard, in the order of their row ids; for reading without a cluster."""

@@ -61,6 +61,7 @@ class RunWatch:
             "step": self._step,
             "epoch": self._epoch,
             "note": self._note,
+            "failure": self._failure,
             "log": self._output,
         }
         if event["kind"] in show:
@@ -99,6 +100,10 @@ class RunWatch:
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[yellow]note[/] {escape(event['text'])}")
+
+    def _failure(self, event: Mapping[str, Any]) -> None:
+        self.console.print(f"[red]failure[/] {escape(event['text'])}")
+        self.tracker.tag("failure", event["text"])
 
     def _output(self, event: Mapping[str, Any]) -> None:
         level = event.get("level", "info")

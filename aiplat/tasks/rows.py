@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from aiplat.datasets.versions import ROW_ID
+from aiplat.errors import DataError
 from aiplat.tasks.task import Batch, Rows, Task
 
 
@@ -27,11 +28,29 @@ def encode_rows(table: pa.Table, task: Task, augment: bool = False) -> Batch:
     """The task's batch of the table's rows, with their `row_id`.
 
     A table without rows makes a batch of an empty `row_id` alone: tasks need not encode nothing.
+    Raises DataError that names the first row at fault by its id.
     """
     row_ids = torch.from_numpy(np.array(table.column(ROW_ID).to_numpy(), dtype=np.int64))
     if not table.num_rows:
         return {ROW_ID: row_ids}
-    return {**task.encode(rows_of(table), augment=augment), ROW_ID: row_ids}
+    try:
+        return {**task.encode(rows_of(table), augment=augment), ROW_ID: row_ids}
+    except DataError:
+        _raise_for_row(table, task, augment)
+        raise
+
+
+def _raise_for_row(table: pa.Table, task: Task, augment: bool) -> None:
+    """Find the row to blame where a task could not encode them together."""
+    for index, row_id in enumerate(table.column(ROW_ID).to_pylist()):
+        try:
+            task.encode(rows_of(table.slice(index, 1)), augment=augment)
+        except DataError as error:
+            # Its place in a batch tells nobody anything.
+            text = str(error).replace(", row 0", "").removeprefix("row 0: ")
+            named = DataError(f"row_id {row_id}: {text}")
+            named.row_id = row_id
+            raise named from error
 
 
 def _values(column: "pa.ChunkedArray[Any]") -> Sequence[Any]:

@@ -104,6 +104,15 @@ class MlflowTracker:
         else:
             self._client.log_artifact(self.run_id, str(path), name)
 
+    def tag(self, name: str, text: str) -> None:
+        """Set the tag; a database that does not take it is only warned of."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.set_tag(self.run_id, name, text[:_MAX_VALUE_LENGTH])
+        except MlflowException as error:
+            _logger.warning("%s does not take the tag %s: %s", self.uri, name, error)
+
     def finish(self, status: Status) -> None:
         """Write what is buffered and close the run."""
         from mlflow.exceptions import MlflowException

@@ -60,6 +60,10 @@ class TensorBoardTracker:
     def log_artifacts(self, path: Path, name: str) -> None:
         """Files stay with MLflow."""
 
+    def tag(self, name: str, text: str) -> None:
+        """Note the line as text."""
+        self._writer.add_text(name, text)
+
     def finish(self, status: Status) -> None:
         """Write what is queued."""
         self._writer.add_text("status", status)

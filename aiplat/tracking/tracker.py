@@ -69,6 +69,13 @@ class Tracker(Protocol):
         """Keep a file, or all files of a folder, under `name`, where the tracker keeps files."""
         ...
 
+    def tag(self, name: str, text: str) -> None:
+        """Note a line about the run, in place of what was noted under this name before.
+
+        Never raises: a run goes on without it.
+        """
+        ...
+
     def finish(self, status: Status) -> None:
         """Write what is still buffered and close the record. Raises AiplatError where it cannot."""
         ...
@@ -92,6 +99,9 @@ class NoTracker:
 
     def log_artifacts(self, path: Path, name: str) -> None:
         """Keep no files."""
+
+    def tag(self, name: str, text: str) -> None:
+        """Forget the line."""
 
     def finish(self, status: Status) -> None:
         """Nothing is left to write."""

@@ -49,6 +49,11 @@ class Trackers:
         for tracker in self.all:
             tracker.log_artifacts(path, name)
 
+    def tag(self, name: str, text: str) -> None:
+        """Note the line in each."""
+        for tracker in self.all:
+            tracker.tag(name, text)
+
     def finish(self, status: Status) -> None:
         """Close each, MLflow's record last: once it is closed, the run's record is complete."""
         for tracker in reversed(self.all):

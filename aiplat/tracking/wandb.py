@@ -80,6 +80,10 @@ class WandbTracker:
     def log_artifacts(self, path: Path, name: str) -> None:
         """Files stay with MLflow."""
 
+    def tag(self, name: str, text: str) -> None:
+        """Put the line into the run's summary."""
+        self._run.summary[name] = text
+
     def finish(self, status: Status) -> None:
         """Write what is queued."""
         import wandb

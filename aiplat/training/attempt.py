@@ -4,17 +4,22 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from aiplat.errors import ConfigError, DataError
 from aiplat.store import files
 from aiplat.tasks.task import Batch, Task
+from aiplat.training.adjustments import read_adjustments
 from aiplat.training.checkpoint import CheckpointError
 from aiplat.training.collective import broadcast_object
+from aiplat.training.divergence import LossWatch
 from aiplat.training.evaluation import Evaluation, evaluate
+from aiplat.training.faults import Fault
 from aiplat.training.learner import make_learner
 from aiplat.training.meter import Meter
+from aiplat.training.precision import choose_precision
 from aiplat.training.recipe import Recipe, check_recipe
 from aiplat.training.result import FitResult, weights_at, write_result
 from aiplat.training.samples import Ledger, StepPlan, epoch_order, plan_steps
@@ -31,10 +36,14 @@ class Attempt:
     def __init__(self, task: Task, worker: Worker, recipe: Recipe) -> None:
         check_recipe(recipe, task, worker)
         self.began_at = time.monotonic()
-        self.task, self.worker, self.recipe = task, worker, recipe
+        self.task, self.worker, self.given = task, worker, recipe
+        self.adjustments = broadcast_object(read_adjustments(worker.run_dir))
+        self.recipe = recipe = self.adjustments.applied(recipe)
         self.num_rows = worker.num_rows("train")
         self.saver = Saver(worker, recipe.checkpoint, maximize=task.maximize)
-        self.meter = Meter(worker, recipe.loop.log_every_steps)
+        is_scaled = choose_precision(recipe.loop.precision, worker.device).scaler is not None
+        losses = LossWatch(worker, recipe.loop.on_nan, is_scaled)
+        self.meter = Meter(worker, recipe.loop.log_every_steps, losses)
         seed_everything(recipe.seed, worker.rank)
         self._begin(self._roll_back())
 
@@ -67,6 +76,7 @@ class Attempt:
     def after_step(self, plan: StepPlan, outcome: StepOutcome) -> None:
         """Account for a step, and save where that is due."""
         self.position.step += 1
+        self.worker.pulse.beat(self.position.step)
         self.position.rows_seen += len(plan.positions)
         self.ledger.mark(plan.positions)
         self.saver.record.add(outcome.row_ids)
@@ -90,6 +100,13 @@ class Attempt:
             self.ledger.clear()
         self._save({**metrics, "kind": "epoch", "epoch": epoch, "step": position.step})
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
+
+    def split(self, fault: Fault) -> None:
+        """Go on with micro-batches of half the size, from the step that did not fit."""
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        self.adjustments = self.adjustments.halved()
+        self.recipe = self.adjustments.applied(self.given)
+        self._log(fault.event())
 
     def finish(self) -> FitResult:
         """Load the best weights into the model, measure them, and mark the run as finished."""
@@ -144,7 +161,11 @@ class Attempt:
             worker.world_size,
         )
         left = None if loop.max_steps is None else loop.max_steps - self.position.step
-        return islice(steps, left)
+        skipped, first = self.adjustments.skipped, self.position.step + 1
+        return (
+            replace(plan, is_skipped=step in skipped)
+            for step, plan in enumerate(islice(steps, left), first)
+        )
 
     def _is_evaluated(self, epoch: int) -> bool:
         loop = self.recipe.loop
@@ -225,6 +246,7 @@ class Attempt:
             self._continue_random_numbers(snapshot.state["random"])
             self.position.attempts += 1
             self.position.world_size = worker.world_size
+        worker.pulse.beat(self.position.step)
         self._log(self._start_event())
 
     def _load_shards(self, shards: str | None) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from aiplat.errors import ConfigError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+OOM_ANSWERS = ("split", "fail")
+NAN_ANSWERS = ("fail", "skip", "rollback")
 
 
 @dataclass
@@ -21,6 +23,13 @@ class LoopConfig:
     activation_checkpointing: compute the inside of each block (a transformer's layer, say) again in
         the backward pass in place of keeping it: a third more computation, far less memory.
     early_stop_epochs: evaluated epochs without a better validation metric before training stops.
+    oom: what to do when a micro-batch does not fit into memory: `split` halves it and doubles
+        their number, so that the batch and its gradient stay the same; `fail` ends the run.
+    on_nan: what to do when the loss becomes NaN or infinite: `fail` ends the run; `skip` leaves
+        that update out and goes on; `rollback` goes back to the last checkpoint and leaves the
+        batch out when it comes again. Its rows are written down in the run's folder.
+    stall_s: seconds without any progress after which the stacks of all workers are written to the
+        run's logs and the workers are started anew; null: never.
     """
 
     max_epochs: int = 10
@@ -36,15 +45,20 @@ class LoopConfig:
     early_stop_epochs: int | None = None
     eval_every_epochs: int = 1
     log_every_steps: int = 10
+    oom: str = "split"
+    on_nan: str = "fail"
+    stall_s: float | None = 600.0
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "max_steps", "accumulate", "early_stop_epochs"):
             _require_at_least(name, getattr(self, name), 1)
         _require_at_least("eval_every_epochs", self.eval_every_epochs, 1)
         _require_at_least("log_every_steps", self.log_every_steps, 1)
-        if self.precision not in PRECISIONS:
-            choices = ", ".join(PRECISIONS)
-            raise ConfigError(f"precision is {self.precision!r}, expected one of {choices}")
+        _require_one_of("precision", self.precision, PRECISIONS)
+        _require_one_of("oom", self.oom, OOM_ANSWERS)
+        _require_one_of("on_nan", self.on_nan, NAN_ANSWERS)
+        if self.stall_s is not None and self.stall_s <= 0:
+            raise ConfigError(f"stall_s is {self.stall_s}, expected more than 0, or null")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}, expected more than 0, or null")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
@@ -89,6 +103,11 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         _require_at_least("batch_size", self.batch_size, 1)
+
+
+def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
 
 
 def _require_at_least(name: str, value: int | None, least: int) -> None:

@@ -52,11 +52,12 @@ class TrainJob:
         What would fail in every worker fails here, in seconds and before any of them starts.
         """
         task = self.build()
-        table = next(iter(self.version.read("train", [ROW_ID, *task.columns])), None)
+        with self.version.reading():
+            table = next(iter(self.version.read("train", [ROW_ID, *task.columns])), None)
         if table is None or not table.num_rows:
             raise DataError(f"dataset version {self.version.id} has no rows in its split 'train'")
         task.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.version.blamed():
             batch = encode_rows(table.slice(0, _REHEARSED_ROWS), task, augment=True)
             task.loss(batch)
             task.predict(batch)
@@ -64,9 +65,12 @@ class TrainJob:
 
     def _texts(self, column: str) -> Iterable[str]:
         """The texts of a column of the training split, in order."""
-        tables = self.version.read("train", [column])
-        texts = (value for table in tables for value in _known(table, column))
-        return islice(texts, _MAX_TEXTS)
+        return islice(self._all_texts(column), _MAX_TEXTS)
+
+    def _all_texts(self, column: str) -> Iterator[str]:
+        with self.version.reading():
+            for table in self.version.read("train", [column]):
+                yield from _known(table, column)
 
 
 def _known(table: pa.Table, column: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from aiplat.training.averages import Averages
 from aiplat.training.blocks import recompute_activations, without_statistics
 from aiplat.training.collective import gather_rows
 from aiplat.training.config import LoopConfig
+from aiplat.training.guard import Guard, gradient_norm
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
 from aiplat.training.sharding import Sharding, check_scaled, distributed_like, whole
@@ -60,7 +61,8 @@ class Learner:
 
     loss: the task's loss, wrapped so that ranks share its gradients. sharding: None where every
     rank has the whole model. shards: what ranks hold parts of, then; that state is in neither
-    `state_dict` nor a snapshot.
+    `state_dict` nor a snapshot. guard: keeps out what is not finite, where that is wanted.
+    measures_norm: the gradient's norm is wanted although nothing is clipped.
     """
 
     model: nn.Module
@@ -74,6 +76,13 @@ class Learner:
     world_size: int
     sharding: Sharding | None = None
     shards: Shards | None = None
+    guard: Guard | None = None
+    measures_norm: bool = False
+
+    def begin_step(self) -> None:
+        """Call before the first forward pass of a step."""
+        if self.guard is not None:
+            self.guard.remember()
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""
@@ -84,20 +93,28 @@ class Learner:
         return self.loss.no_sync()  # type: ignore[operator]
 
     def update(self) -> Tensor | None:
-        """Use up the gradients; the answer is their norm where they are clipped."""
+        """Use up the gradients; the answer is their norm where somebody wants to know it."""
         norm = None
         if self.sharding is not None:
             self.sharding.average_scalars()
-        if self.clip_norm is not None:
+        if self.clip_norm is not None or self.measures_norm:
             self.precision.unscale(self.optimizer)
-            norm = whole(clip_grad_norm_(self.model.parameters(), self.clip_norm))
-        updated = self.precision.step(self.optimizer)
+            norm = self._clipped()
+        permitted = self.guard is None or norm is None or self.guard.permits(norm)
+        # The scaler must step in any case: it looks for what is not finite by itself.
+        permitted = permitted or self.precision.scaler is not None
+        updated = permitted and self.precision.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         if updated and self.schedule is not None:
             self.schedule.step()
         if updated and self.averages is not None:
             self.averages.update()
         return norm
+
+    def _clipped(self) -> Tensor:
+        if self.clip_norm is None:
+            return whole(gradient_norm(self.model))
+        return whole(clip_grad_norm_(self.model.parameters(), self.clip_norm))
 
     def evaluated(self) -> AbstractContextManager[None]:
         """The task's model has the weights to evaluate and export until the block ends."""
@@ -163,6 +180,8 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         world_size=worker.world_size,
         sharding=sharding,
         shards=ShardedState(trained.model, optimizer, averages) if sharding else None,
+        guard=Guard(trained.model, optimizer) if loop.on_nan == "skip" else None,
+        measures_norm=loop.on_nan != "fail",
     )
 
 

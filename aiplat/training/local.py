@@ -18,6 +18,7 @@ from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.collective import data_parallel
 from aiplat.training.prefetch import Prefetch
+from aiplat.training.pulse import Pulse
 from aiplat.training.worker import Positions, Strategy
 
 
@@ -35,6 +36,7 @@ class LocalWorker:
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    pulse: Pulse = field(default_factory=Pulse)
     events: list[dict[str, Any]] = field(default_factory=list)
     reports: list[dict[str, float]] = field(default_factory=list)
     save_now: bool = False

@@ -10,6 +10,7 @@ from aiplat.training.collective import broadcast_object
 from aiplat.training.recipe import Recipe
 from aiplat.training.result import FitResult, best_weights, read_result
 from aiplat.training.step import train_step
+from aiplat.training.triage import survived, watched
 from aiplat.training.worker import Worker
 
 __all__ = ["FitResult", "Recipe", "fit"]
@@ -28,12 +29,14 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     if earlier is not None:
         task.model.load_state_dict(best_weights(worker.run_dir))
         return replace(earlier, already_finished=True)
-    attempt = Attempt(task, worker, recipe)
-    with attempt.saver.finishing():
-        while attempt.stopped_because is None:
-            with attempt.epoch() as (plans, batches):
-                for plan in plans:
-                    outcome = train_step(attempt.learner, plan, batches)
-                    attempt.after_step(plan, outcome)
-            attempt.after_epoch()
-    return attempt.finish()
+    with watched(worker, recipe):
+        attempt = Attempt(task, worker, recipe)
+        with attempt.saver.finishing():
+            while attempt.stopped_because is None:
+                with survived(attempt):
+                    with attempt.epoch() as (plans, batches):
+                        for plan in plans:
+                            outcome = train_step(attempt.learner, plan, batches)
+                            attempt.after_step(plan, outcome)
+                    attempt.after_epoch()
+        return attempt.finish()

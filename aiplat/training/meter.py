@@ -1,20 +1,14 @@
-"""How the training goes: speed, loss and learning rate for whoever watches, and an end to NaN."""
+"""How the training goes: speed, loss and learning rate for whoever watches."""
 
 import time
 from typing import Any
 
 import torch
 
-from aiplat.errors import AiplatError
 from aiplat.training.collective import gather_objects
+from aiplat.training.divergence import LossWatch
 from aiplat.training.step import StepOutcome
 from aiplat.training.worker import Worker
-
-_NAMED_ROWS = 20
-
-
-class DivergenceError(AiplatError):
-    """The loss became NaN or infinite."""
 
 
 class Meter:
@@ -23,10 +17,10 @@ class Meter:
     Looks at the numbers, for which a device has to finish its work, only when due.
     """
 
-    def __init__(self, worker: Worker, every_steps: int) -> None:
+    def __init__(self, worker: Worker, every_steps: int, losses: LossWatch) -> None:
         self.worker = worker
+        self.losses = losses
         self.every_steps = every_steps
-        self.unchecked: list[tuple[int, StepOutcome]] = []
         self.logged_any = False
         self.restart()
 
@@ -38,7 +32,9 @@ class Meter:
 
     def add(self, epoch: int, step: int, outcome: StepOutcome) -> None:
         """Count a step, and log it where it is due: the first, then every so many."""
-        self.unchecked.append((step, outcome))
+        if outcome.is_skipped:
+            return
+        self.losses.add(epoch, step, outcome)
         self.num_rows += outcome.num_rows
         self.wait_s += outcome.wait_s
         if step % self.every_steps == 0 or not self.logged_any:
@@ -47,30 +43,7 @@ class Meter:
 
     def check(self) -> None:
         """Raise DivergenceError on every rank if the loss was not finite since the last time."""
-        found = [bad for bad in gather_objects(self._first_bad()) if bad]
-        self.unchecked = []
-        if not found:
-            return
-        step = min(bad_step for bad_step, _, _ in found)
-        rows = [row for bad_step, _, row_ids in found if bad_step == step for row in row_ids]
-        loss = next(loss for bad_step, loss, _ in found if bad_step == step)
-        more = ", ..." if len(rows) > _NAMED_ROWS else ""
-        raise DivergenceError(
-            f"the loss became {loss} at step {step}, on the rows with row_id "
-            f"{', '.join(map(str, rows[:_NAMED_ROWS]))}{more}; look at these rows, or try a lower "
-            "optim.lr, loop.clip_norm=1 or loop.precision=fp32; the checkpoint before is kept"
-        )
-
-    def _first_bad(self) -> tuple[int, float, list[int]] | None:
-        """Step, loss and row ids of this rank's first step whose loss is not finite."""
-        if not self.unchecked:
-            return None
-        losses = torch.stack([outcome.loss for _, outcome in self.unchecked]).tolist()
-        for (step, outcome), loss in zip(self.unchecked, losses, strict=True):
-            if loss - loss != 0:
-                row_ids = torch.cat([row_ids.cpu() for row_ids in outcome.row_ids])
-                return step, loss, row_ids.tolist()
-        return None
+        self.losses.check()
 
     def _log(self, epoch: int, step: int, outcome: StepOutcome) -> None:
         self.check()

@@ -21,7 +21,8 @@ from aiplat.store import files
 CONFIG = "config.yaml"
 STATE = "run.json"
 
-# What may differ when a run is continued: where and how it runs, not what it computes.
+# What may differ when a run is continued: where and how it runs, and what is done about failures,
+# not what it computes.
 _FREE = (
     "storage",
     "cluster",
@@ -30,6 +31,9 @@ _FREE = (
     "register",
     "checkpoint",
     "loop.log_every_steps",
+    "loop.oom",
+    "loop.on_nan",
+    "loop.stall_s",
 )
 
 

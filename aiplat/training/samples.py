@@ -24,11 +24,13 @@ WINDOW_ROWS = 1 << 17
 class StepPlan:
     """One optimizer step: the rows of all ranks together, and this rank's share, by micro-batch.
 
-    Every rank has equally many micro-batches; some may be empty.
+    Every rank has equally many micro-batches; some may be empty. is_skipped: the rows count as
+    trained on, and the model does not see them.
     """
 
     positions: Positions
     micro_batches: tuple[Positions, ...]
+    is_skipped: bool = False
 
 
 def epoch_order(

@@ -19,7 +19,8 @@ class StepOutcome:
     """What one step did, as far as this rank knows; tensors stay on the device.
 
     loss, extras: the sums over this rank's rows, divided by the global batch's rows.
-    wait_s: time spent waiting for data. gradient_norm: before clipping, where there is clipping.
+    wait_s: time spent waiting for data. gradient_norm: before clipping, where something asks for
+    it. is_skipped: nothing was computed, the rows only count as trained on.
     """
 
     num_rows: int
@@ -29,6 +30,7 @@ class StepOutcome:
     row_ids: list[Tensor] = field(default_factory=list)
     wait_s: float = 0.0
     gradient_norm: Tensor | None = None
+    is_skipped: bool = False
 
     def next_batch(self, batches: Iterator[Batch], positions: Positions) -> Batch:
         """The next micro-batch, which must be of the rows planned."""
@@ -59,7 +61,13 @@ def train_step(learner: Learner, plan: StepPlan, batches: Iterator[Batch]) -> St
         num_rows=len(plan.positions),
         lr=float(learner.optimizer.param_groups[0]["lr"]),
         loss=torch.zeros((), device=learner.device),
+        is_skipped=plan.is_skipped,
     )
+    if plan.is_skipped:
+        for positions in plan.micro_batches:
+            outcome.next_batch(batches, positions)
+        return outcome
+    learner.begin_step()
     last = len(plan.micro_batches) - 1
     for index, positions in enumerate(plan.micro_batches):
         batch = outcome.next_batch(batches, positions)

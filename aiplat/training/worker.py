@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from aiplat.tasks.task import Batch
+from aiplat.training.pulse import Pulse
 from aiplat.training.samples import Positions
 
 __all__ = ["Positions", "Strategy", "Worker", "is_sharded", "reading"]
@@ -23,7 +24,8 @@ class Worker(Protocol):
     """One process of a training run.
 
     run_dir: where the run's checkpoints and sample records live; shared by all ranks.
-    strategy: `ddp` has the whole model on every rank, `fsdp` a part of it.
+    strategy: `ddp` has the whole model on every rank, `fsdp` a part of it. pulse: the loop's signs
+    of life.
     """
 
     rank: int
@@ -31,6 +33,7 @@ class Worker(Protocol):
     device: torch.device
     run_dir: str
     strategy: Strategy
+    pulse: Pulse
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The whole model on this worker's device, its gradients averaged over all ranks."""
@@ -78,7 +81,7 @@ def reading(
     """The worker's batches of `plan`; no work on them is left when the block ends."""
     batches = worker.batches(split, plan, augment)
     try:
-        yield batches
+        yield worker.pulse.beating(batches)
     finally:
         if hasattr(batches, "close"):
             batches.close()

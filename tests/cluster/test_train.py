@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,9 +21,9 @@ from aiplat.datasets.synthetic import separable_table
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import ClusterError
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
+from aiplat.training.divergence import DivergenceError
 from aiplat.training.export import export_run
 from aiplat.training.job import TrainJob
-from aiplat.training.meter import DivergenceError
 from aiplat.training.optim import optimizer_from, schedule_from
 from aiplat.training.recipe import Recipe
 from aiplat.training.records import read_samples
@@ -77,6 +78,10 @@ def starts(events: list[Event]) -> list[Event]:
     return [event for event in events if event["kind"] == "start"]
 
 
+def causes(events: list[Event]) -> list[str]:
+    return [event["text"] for event in events if event["kind"] == "failure"]
+
+
 def worker_pids() -> list[int]:
     titles = {path.parent: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
     return [int(path.name) for path, title in titles.items() if b"RayTrainWorker" in title]
@@ -115,7 +120,8 @@ def test_a_killed_worker_costs_no_row_and_no_repetition(
     result = train(job(tmp_path / "run", version), 2, watch)
     assert result.attempts == 2
     assert len(starts(events)) == 2
-    assert any("going on from the last checkpoint" in event.get("text", "") for event in events)
+    (cause,) = causes(events)
+    assert re.fullmatch(r"lost at step 2\d on rank [01]: its process died", cause)
     for epoch in (1, 2, 3):
         assert is_each_row_once(tmp_path / "run", epoch, version)
 
@@ -141,6 +147,8 @@ def test_what_the_training_code_raises_ends_the_run_at_once_and_as_itself(
     with pytest.raises(DivergenceError, match=r"the loss became (nan|inf) at step"):
         train(job(tmp_path / "run", version, lr=1e30), 2, events.append)
     assert len(starts(events)) == 1
+    (cause,) = causes(events)
+    assert re.match(r"nan at step \d on rank [01]: the loss became (nan|inf) at step", cause)
 
 
 def test_more_workers_than_the_cluster_can_hold_are_refused_before_anything_starts(

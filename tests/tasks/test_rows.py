@@ -1,9 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 
 from aiplat.datasets.versions import IMAGE_TYPE
+from aiplat.errors import DataError
+from aiplat.tasks.columns import misfit
 from aiplat.tasks.rows import encode_rows, rows_of
+from aiplat.tasks.task import Batch, Rows
 from tests.fakes import TinyTask, blobs
 
 
@@ -43,3 +49,26 @@ def test_no_rows_make_a_batch_of_no_ids() -> None:
     batch = encode_rows(blobs(10).slice(0, 0), TinyTask())
     assert list(batch) == ["row_id"]
     assert batch["row_id"].shape == (0,)
+
+
+class PickyTask(TinyTask):
+    """Takes no point whose x is 7."""
+
+    def encode(self, rows: Rows, augment: bool = False) -> Batch:
+        for row, value in enumerate(rows["x"]):
+            if value == 7:
+                raise misfit("x", row, "anything but 7", value)
+        return super().encode(rows, augment)
+
+
+def test_a_row_that_cannot_be_encoded_is_named_by_its_id() -> None:
+    table = blobs(10, first_row_id=100)
+    values: list[Any] = table.column("x").to_pylist()
+    values[3] = 7.0
+    table = table.set_column(1, "x", pa.array(values)).take([5, 3, 4])
+    with pytest.raises(DataError) as caught:
+        encode_rows(table, PickyTask())
+    assert str(caught.value) == (
+        "row_id 103: column 'x': expected anything but 7, got np.float64(7.0) (float64)"
+    )
+    assert caught.value.row_id == 103

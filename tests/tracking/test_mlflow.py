@@ -36,8 +36,10 @@ def test_a_run_is_recorded_with_its_params_metrics_and_end(storage: str, run: Ru
     run_id = tracker.start(run)
     for step in range(3):
         tracker.log({"train/loss": 1 / (step + 1), "train/rows_per_s": 10.0}, step)
+    tracker.tag("failure", "lost at step 1")
     tracker.finish("finished")
     kept = record(storage, run_id)
+    assert kept.data.tags["failure"] == "lost at step 1"
     assert kept.info.run_name == "clip"
     assert kept.info.status == "FINISHED"
     assert kept.data.params == {"loop.max_epochs": "3"}

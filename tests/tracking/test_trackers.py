@@ -37,6 +37,9 @@ class Diary:
     def log_artifacts(self, path: Path, name: str) -> None:
         self.told.append((path, name))
 
+    def tag(self, name: str, text: str) -> None:
+        self.told.append((name, text))
+
     def finish(self, status: Status) -> None:
         self.told.append(status)
 
@@ -51,6 +54,7 @@ def test_all_trackers_are_told_the_same_and_share_mlflows_id(
     trackers.log({"loss": 1.0}, 4)
     trackers.log_input(version, "train")
     trackers.log_artifacts(tmp_path / "note.txt", "notes")
+    trackers.tag("failure", "oom at step 3")
     trackers.finish("stopped")
     assert diary.told == [
         "open",
@@ -58,6 +62,7 @@ def test_all_trackers_are_told_the_same_and_share_mlflows_id(
         ({"loss": 1.0}, 4),
         (version.id, "train"),
         (tmp_path / "note.txt", "notes"),
+        ("failure", "oom at step 3"),
         "stopped",
     ]
     kept = open_client(tracking_uri(storage, None)).get_run(run_id)

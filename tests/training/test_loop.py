@@ -10,7 +10,7 @@ import torch
 from aiplat.errors import ConfigError, DataError
 from aiplat.tasks.task import Batch, Rows
 from aiplat.training.checkpoint import Checkpoints
-from aiplat.training.meter import DivergenceError
+from aiplat.training.divergence import DivergenceError
 from aiplat.training.optim import constant, warmup_cosine
 from aiplat.training.records import read_samples
 from aiplat.training.result import best_weights

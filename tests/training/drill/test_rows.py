@@ -12,7 +12,7 @@ FIRST, NUM_ROWS = 100, 5
 def train_on(run_dir: Path, epoch: int, row_ids: list[int]) -> None:
     record = SampleRecord(str(run_dir), rank=0)
     record.add([torch.tensor(row_ids)])
-    record.write(epoch, step=epoch)
+    record.write(epoch, epoch, record.gathered())
 
 
 @pytest.mark.parametrize(
