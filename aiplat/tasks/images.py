@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms import v2
+from torch.nn.functional import interpolate
 
 from aiplat.datasets.versions import DatasetInfo
 from aiplat.errors import DataError
@@ -49,7 +49,6 @@ class ImageColumn:
         self.name = column_of_kind(info, "image", name)
         self.size = model.image_size
         self.augment = tuple(augment)
-        self.resize = v2.Resize((self.size, self.size), antialias=True)
 
     def field(self, required: bool = True) -> InputField:
         """What a request says of it."""
@@ -80,7 +79,11 @@ class ImageColumn:
         top, left = (height - side) // 2, (width - side) // 2
         # Cropped before resized: a long strip of an image would become a huge one.
         middle = image[:, top : top + side, left : left + side]
-        return middle if side == self.size else self.resize(middle)
+        if side == self.size:
+            return middle
+        size = (self.size, self.size)
+        # What torchvision's Resize comes down to, which takes as long to import as torch.
+        return interpolate(middle[None], size, mode="bilinear", antialias=True)[0]
 
 
 def decode(data: bytes, smallest: int) -> Tensor:
