@@ -59,6 +59,7 @@ class RunWatch:
             "epoch": self._epoch,
             "note": self._note,
             "log": self._log,
+            "profile": self._profile,
         }
         show[event["kind"]](event)
 
@@ -76,7 +77,8 @@ class RunWatch:
         self.shown_at = time.monotonic()
 
     def _step(self, event: Mapping[str, Any]) -> None:
-        state = f"loss {event['loss']:.4f}  {event['rows_per_s']:.0f} rows/s{self.metrics}"
+        stall = f"  {event['data_wait_fraction']:.0%} waiting for data"
+        state = f"loss {event['loss']:.4f}  {event['rows_per_s']:.0f} rows/s{stall}{self.metrics}"
         epoch = f"{event['epoch']}/{self.start.get('max_epochs', '?')}"
         self.bar.update(self.steps, completed=event["step"], epoch=epoch, state=state)
         if not self.console.is_terminal and time.monotonic() - self.shown_at > _LINE_EVERY_S:
@@ -96,6 +98,9 @@ class RunWatch:
 
     def _log(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[dim]rank {event['rank']}[/] {escape(event['text'])}")
+
+    def _profile(self, event: Mapping[str, Any]) -> None:
+        self.console.print(escape(event["text"]))
 
     def _track(self, split: str, event: Mapping[str, Any]) -> dict[str, float]:
         metrics = {name: value for name, value in event.items() if name not in _NOT_METRICS}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aiplat.errors import ConfigError
 
+PROFILED_STEPS = 20
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -18,6 +19,8 @@ class LoopConfig:
     clip_norm: the gradient's norm at most; null: as it comes.
     ema_decay: average the weights over the steps with this decay (0.999, say) and evaluate and
         export the average; null: no average.
+    profile: true, or a number of steps: time the phases of so many steps (20) after the first few,
+        trace three more, and put both into the run's folder `profile`.
     early_stop_epochs: evaluated epochs without a better validation metric before training stops.
     """
 
@@ -33,12 +36,14 @@ class LoopConfig:
     early_stop_epochs: int | None = None
     eval_every_epochs: int = 1
     log_every_steps: int = 10
+    profile: bool | int = False
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "max_steps", "accumulate", "early_stop_epochs"):
             _require_at_least(name, getattr(self, name), 1)
         _require_at_least("eval_every_epochs", self.eval_every_epochs, 1)
         _require_at_least("log_every_steps", self.log_every_steps, 1)
+        _require_at_least("profile", int(self.profile), 0)
         if self.precision not in PRECISIONS:
             choices = ", ".join(PRECISIONS)
             raise ConfigError(f"precision is {self.precision!r}, expected one of {choices}")
@@ -48,6 +53,11 @@ class LoopConfig:
             raise ConfigError(
                 f"ema_decay is {self.ema_decay}, expected a number between 0 and 1, or null"
             )
+
+    @property
+    def profiled_steps(self) -> int:
+        """Steps to time the phases of; 0: do not profile."""
+        return PROFILED_STEPS if self.profile is True else int(self.profile)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A model and all that changes it in training: loss, optimizer, schedule, precision, average."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,11 @@ class TaskLoss(nn.Module):
 
 @dataclass
 class Learner:
-    """What a step works with. loss: the task's loss as the worker wrapped it."""
+    """What a step works with.
+
+    loss: the task's loss as the worker wrapped it. phase: what a step tells the names of its phases
+    to (see `Profile`).
+    """
 
     model: nn.Module
     loss: nn.Module
@@ -52,6 +57,7 @@ class Learner:
     clip_norm: float | None
     device: torch.device
     world_size: int
+    phase: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""

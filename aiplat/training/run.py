@@ -30,6 +30,7 @@ _FREE = (
     "register",
     "checkpoint",
     "loop.log_every_steps",
+    "loop.profile",
 )
 
 
