@@ -29,6 +29,7 @@ _FREE = (
     "tracking",
     "register",
     "checkpoint",
+    "dataset.cache_bytes",
     "loop.log_every_steps",
     "loop.profile",
 )
