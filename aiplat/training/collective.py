@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -33,6 +34,12 @@ def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
     )
+
+
+def compress_gradients(module: nn.Module) -> None:
+    """Send the gradients of what `data_parallel` made as bf16: half the bytes, two digits."""
+    if isinstance(module, DistributedDataParallel):
+        module.register_comm_hook(None, bf16_compress_hook)
 
 
 def gather_objects(value: T) -> list[T]:

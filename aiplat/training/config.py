@@ -19,6 +19,8 @@ class LoopConfig:
     clip_norm: the gradient's norm at most; null: as it comes.
     ema_decay: average the weights over the steps with this decay (0.999, say) and evaluate and
         export the average; null: no average.
+    compress_gradients: workers exchange gradients in bf16, half the bytes, for where the network
+        between them is what holds up a step.
     profile: true, or a number of steps: time the phases of so many steps (20) after the first few,
         trace three more, and put both into the run's folder `profile`.
     early_stop_epochs: evaluated epochs without a better validation metric before training stops.
@@ -36,6 +38,7 @@ class LoopConfig:
     early_stop_epochs: int | None = None
     eval_every_epochs: int = 1
     log_every_steps: int = 10
+    compress_gradients: bool = False
     profile: bool | int = False
 
     def __post_init__(self) -> None:
@@ -86,15 +89,19 @@ class DatasetConfig:
     """Which dataset version to train on, and how its rows are dealt.
 
     batch_size: rows of one optimizer step, over all workers and micro-batches.
+    cache_bytes: memory that each worker may fill with decoded images, so that an image which is
+        not augmented is decoded once; 0: decode it every time.
     """
 
     name: str
     version: str = "latest"
     batch_size: int = 256
     shuffle: bool = True
+    cache_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         _require_at_least("batch_size", self.batch_size, 1)
+        _require_at_least("cache_bytes", self.cache_bytes, 0)
 
 
 def _require_at_least(name: str, value: int | None, least: int) -> None:

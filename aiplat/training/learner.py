@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
-from aiplat.training.collective import gather_rows
+from aiplat.training.collective import compress_gradients, gather_rows
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
 from aiplat.training.worker import Worker
@@ -114,6 +114,8 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         # In place, so that the names of the weights stay as they are.
         task.model.compile()
     loss = worker.prepare(TaskLoss(task))
+    if loop.compress_gradients:
+        compress_gradients(loss)
     optimizer = recipe.make_optimizer(task.model)
     schedule = recipe.make_schedule(optimizer, total_steps) if recipe.make_schedule else None
     return Learner(
