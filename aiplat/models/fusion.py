@@ -61,7 +61,7 @@ class Fusion(nn.Module):
         # Through `where` a stand-in has a gradient even if of zero: DDP waits for all of them.
         if self.image_tower is not None and has_image is not None:
             pictured = torch.where(has_image[:, None], self.image_tower(image), pictured)
-        if self.text_tower is not None and has_text is not None:
+        if self.text_tower and tokens is not None and mask is not None and has_text is not None:
             embedded = embedded_texts(self.text_tower, tokens, mask)
             worded = torch.where(has_text[:, None], embedded, worded)
         rows = max(len(side) for side in (pictured, worded) if side.ndim == 2)
