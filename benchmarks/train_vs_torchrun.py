@@ -47,7 +47,11 @@ def ours(config: TrainConfig, steps: int, run_dir: str) -> dict[str, float]:
         dataset=config.dataset,
         make_optimizer=optimizer_from({"_target_": "torch.optim.AdamW", "lr": 1e-3, "fused": True}),
         loop=LoopConfig(
-            max_steps=steps, precision="bf16", augment=False, log_every_steps=LOG_EVERY_STEPS
+            max_steps=steps,
+            precision="bf16",
+            augment=False,
+            channels_last=config.loop.channels_last,
+            log_every_steps=LOG_EVERY_STEPS,
         ),
         checkpoint=CheckpointConfig(),
     )
