@@ -22,5 +22,4 @@ def embedded_texts(tower: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
         return tower(tokens, mask)
     width = tokens.shape[1]
     embedded = tower(distinct[:, :width], distinct[:, width:].bool())
-    # Its backward pass is several times quicker than that of `embedded[of_row]`.
     return embedded.index_select(0, of_row)

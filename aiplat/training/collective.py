@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -38,6 +37,8 @@ def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
 
 def compress_gradients(module: nn.Module) -> None:
     """Send the gradients of what `data_parallel` made as bf16: half the bytes, two digits."""
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+
     if isinstance(module, DistributedDataParallel):
         module.register_comm_hook(None, bf16_compress_hook)
 
