@@ -1,9 +1,9 @@
 """The rows of a dataset version in Ray's object store, and any of them by id.
 
-One task a shard reads it, once a run; the blocks stay in shared memory (spilled to disk where it is
-short), encoded as they came, so that every worker of a node reads them without a copy and every
-later epoch finds them there. Which rows make up which batch is not decided here but by
-`aiplat.training.samples`: docs/decisions/0003 says why a streaming split cannot do it.
+Ray Data reads the shards in parallel, once a run; the blocks stay in shared memory (spilled to
+disk where it is short), encoded as they came, so that every worker of a node reads them without a
+copy and every later epoch finds them there. Which rows make up which batch is not decided here but
+by `aiplat.training.samples`: docs/decisions/0003 says why a streaming split cannot do it.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
-from ray.exceptions import RayTaskError
+import ray.data
 
 from aiplat.datasets.versions import ROW_ID, SPLITS, DatasetVersion
 from aiplat.errors import DataError
 from aiplat.store import files
-from aiplat.training.samples import Positions
+from aiplat.training.worker import Positions
+
+# Reading waits for storage more than it computes, and must find room beside workers that are sized
+# to fill the cluster (see aiplat.cluster.group).
+_CPUS_PER_READ = 0.25
 
 # Blocks one worker keeps mapped; a mapped block cannot be spilled.
 _OPEN_BLOCKS = 256
@@ -39,48 +42,31 @@ class RowBlocks:
 
 
 def load_rows(version: DatasetVersion, columns: Sequence[str]) -> RowBlocks:
-    """Begin to read columns of all splits into the object store; who wants a row waits for it.
+    """Read columns of all splits into the object store.
 
-    Whoever asks for rows of a shard that holds others than the manifest says gets a DataError.
+    Raises DataError where the shards hold other rows than the manifest says.
     """
-    shards = [
-        (uri, shard.num_rows)
-        for split in SPLITS
-        if split in version.splits
-        for uri, shard in zip(version.shard_uris(split), version.shards(split), strict=True)
-        if shard.num_rows
+    filesystem, _ = files.opened(version.uri)
+    splits = [split for split in SPLITS if split in version.splits]
+    paths = [files.opened(uri)[1] for split in splits for uri in version.shard_uris(split)]
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    rows = ray.data.read_parquet(
+        paths, filesystem=filesystem, columns=[ROW_ID, *columns], num_cpus=_CPUS_PER_READ
+    )
+    blocks = [
+        (entry.ref, entry.metadata.num_rows)
+        for bundle in rows.materialize().iter_internal_ref_bundles()
+        for entry in bundle.blocks
+        if entry.metadata.num_rows
     ]
-    starts = tuple(accumulate((num_rows for _, num_rows in shards), initial=0))
-    # Reads ask for no CPU, since workers may hold them all; each waits for an earlier one instead,
-    # lest all begin at once.
-    at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    read = ray.remote(_read_shard).options(num_cpus=0, num_returns=2, scheduling_strategy="SPREAD")
-    refs: list[Any] = []
-    done: list[Any] = []
-    for index, (uri, num_rows) in enumerate(shards):
-        earlier = done[index - at_once] if index >= at_once else None
-        ref, end = read.remote(uri, [ROW_ID, *columns], num_rows, earlier)
-        refs.append(ref)
-        done.append(end)
-    return RowBlocks(refs=tuple(refs), starts=starts)
-
-
-def _read_shard(
-    uri: str,
-    columns: list[str],
-    num_rows: int,
-    earlier: None,  # noqa: ARG001
-) -> tuple[pa.Table, None]:
-    """The columns of a shard. earlier: the end of another read, for which Ray makes this wait."""
-    filesystem, path = files.opened(uri)
-    table = pq.read_table(path, columns=columns, filesystem=filesystem)
-    if table.num_rows != num_rows:
+    starts = tuple(accumulate((num_rows for _, num_rows in blocks), initial=0))
+    expected = sum(version.num_rows(split) for split in splits)
+    if starts[-1] != expected:
         raise DataError(
-            f"{uri} holds {table.num_rows} rows, the manifest beside it says {num_rows}; remove "
-            "this version of the dataset and ingest it anew"
+            f"dataset version {version.id} has {starts[-1]} rows in its shards, its manifest says "
+            f"{expected}; remove {version.uri} and ingest it anew"
         )
-    # Rows are picked out of one piece far quicker than out of many.
-    return table.combine_chunks(), None
+    return RowBlocks(refs=tuple(ref for ref, _ in blocks), starts=starts)
 
 
 class RowReader:
@@ -88,7 +74,7 @@ class RowReader:
 
     def __init__(self, blocks: RowBlocks) -> None:
         self.starts = np.asarray(blocks.starts)
-        self.block = lru_cache(maxsize=_OPEN_BLOCKS)(lambda index: _fetched(blocks.refs[index]))
+        self.block = lru_cache(maxsize=_OPEN_BLOCKS)(lambda index: ray.get(blocks.refs[index]))
 
     def take(self, row_ids: Positions) -> pa.Table:
         """The rows of these ids, in that order."""
@@ -112,12 +98,3 @@ class RowReader:
                 "not in the order of their row ids; ingest the data anew"
             )
         return rows
-
-
-def _fetched(ref: Any) -> pa.Table:
-    try:
-        table: pa.Table = ray.get(ref)
-    except RayTaskError as error:
-        # As itself: a fault of the data, not of the cluster.
-        raise error.cause from None
-    return table
