@@ -12,7 +12,7 @@ from aiplat.datasets.versions import ROW_ID
 def reader(monkeypatch: pytest.MonkeyPatch) -> loader.RowReader:
     """Seven rows in two blocks."""
     blocks = [pa.table({ROW_ID: np.arange(start, stop)}) for start, stop in ((0, 4), (4, 7))]
-    monkeypatch.setattr(loader.ray, "get", lambda block: block)
+    monkeypatch.setattr("aiplat.cluster.loader.ray.get", lambda block: block)
     return loader.RowReader(loader.RowBlocks(refs=tuple(blocks), starts=(0, 4, 7)))
 
 
