@@ -1,8 +1,10 @@
 """Rows a second of a run of ours over a plain torchrun script with DataLoader, side by side.
 
 Both train the same model on the same rows with the same batch, precision, optimizer and two
-processes; they take turns, and the medians are compared. The time to the first batch is that from
-the command on; our cluster is up by then. Needs the dataset of the experiment to be ingested:
+processes; they take turns, and the medians are compared. Ours saves its checkpoints as it does by
+default. The time to the first batch is that from the start of torchrun, and from the call that
+trains: our cluster and its driver are up by then. The first call on a fresh cluster, which starts
+more than the later ones, is reported apart. Needs the dataset of the experiment to be ingested:
 
     python -m aiplat.jobs.ingest source=easy_vqa
     python benchmarks/train_vs_torchrun.py [clip|resnet50] [pairs] [steps]
@@ -45,9 +47,13 @@ def ours(config: TrainConfig, steps: int, run_dir: str) -> dict[str, float]:
         dataset=config.dataset,
         make_optimizer=optimizer_from({"_target_": "torch.optim.AdamW", "lr": 1e-3, "fused": True}),
         loop=LoopConfig(
-            max_steps=steps, precision="bf16", augment=False, log_every_steps=LOG_EVERY_STEPS
+            max_steps=steps,
+            precision="bf16",
+            augment=False,
+            channels_last=config.loop.channels_last,
+            log_every_steps=LOG_EVERY_STEPS,
         ),
-        checkpoint=CheckpointConfig(max_lost_s=3600),
+        checkpoint=CheckpointConfig(),
     )
     whole = find_version(STORAGE, config.dataset.name)
     # Evaluation is not part of the comparison.
@@ -105,9 +111,10 @@ def main() -> None:
             runs.append((mine, plain))
             ratio = mine["rows_per_s"] / plain["rows_per_s"]
             print(f"pair {pair + 1}: ours {mine}, torchrun {plain}, ratio {ratio:.3f}", flush=True)
-    for name in ("rows_per_s", "first_batch_s"):
+    print(f"{experiment}: first batch on a fresh cluster: ours {runs[0][0]['first_batch_s']:.1f}")
+    for name, counted in (("rows_per_s", runs), ("first_batch_s", runs[1:] or runs)):
         mine_median, plain_median = (
-            statistics.median(pair[side][name] for pair in runs) for side in (0, 1)
+            statistics.median(pair[side][name] for pair in counted) for side in (0, 1)
         )
         print(
             f"{experiment}: median {name}: ours {mine_median:.1f}, torchrun {plain_median:.1f}, "

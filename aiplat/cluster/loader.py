@@ -79,6 +79,8 @@ class RowReader:
 
     def take(self, row_ids: Positions) -> pa.Table:
         """The rows of these ids, in that order."""
+        if not len(row_ids):
+            return self.block(0).slice(0, 0)
         order = np.argsort(row_ids, kind="stable")
         wanted = row_ids[order]
         owners = np.searchsorted(self.starts, wanted, side="right") - 1

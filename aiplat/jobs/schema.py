@@ -59,7 +59,7 @@ class TrainConfig:
     model: dict[str, Any] = node(
         "num_classes", "num_numbers", "category_sizes", "assets", "load_weights"
     )
-    task: dict[str, Any] = node("model", "info", "assets", "texts")
+    task: dict[str, Any] = node("model", "info", "assets", "texts", "cache_bytes")
     optim: dict[str, Any] = node("model", "params")
     schedule: dict[str, Any] | None = node("optimizer", "total_steps", optional=True)
     loop: LoopConfig = field(default_factory=LoopConfig)

@@ -63,6 +63,7 @@ class RunWatch:
             "note": self._note,
             "failure": self._failure,
             "log": self._output,
+            "profile": self._profile,
         }
         if event["kind"] in show:
             show[event["kind"]](event)
@@ -83,7 +84,8 @@ class RunWatch:
         self.shown_at = time.monotonic()
 
     def _step(self, event: Mapping[str, Any]) -> None:
-        state = f"loss {event['loss']:.4f}  {event['rows_per_s']:.0f} rows/s{self.metrics}"
+        stall = f"  {event['data_wait_fraction']:.0%} waiting for data"
+        state = f"loss {event['loss']:.4f}  {event['rows_per_s']:.0f} rows/s{stall}{self.metrics}"
         epoch = f"{event['epoch']}/{self.start.get('max_epochs', '?')}"
         self.bar.update(self.steps, completed=event["step"], epoch=epoch, state=state)
         if not self.console.is_terminal and time.monotonic() - self.shown_at > _LINE_EVERY_S:
@@ -109,6 +111,9 @@ class RunWatch:
         level = event.get("level", "info")
         shown = "" if level == "info" else f"{level} "
         self.console.print(f"[dim]rank {event['rank']}[/] {escape(shown + event['text'])}")
+
+    def _profile(self, event: Mapping[str, Any]) -> None:
+        self.console.print(escape(event["text"]))
 
     def _track(self, split: str, event: Mapping[str, Any]) -> dict[str, float]:
         metrics = {name: value for name, value in event.items() if name not in _NOT_METRICS}

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aiplat.models.repeats import embedded_texts
 from aiplat.models.towers import Towers
 
 
@@ -60,8 +61,9 @@ class Fusion(nn.Module):
         # Through `where` a stand-in has a gradient even if of zero: DDP waits for all of them.
         if self.image_tower is not None and has_image is not None:
             pictured = torch.where(has_image[:, None], self.image_tower(image), pictured)
-        if self.text_tower is not None and has_text is not None:
-            worded = torch.where(has_text[:, None], self.text_tower(tokens, mask), worded)
+        if self.text_tower and tokens is not None and mask is not None and has_text is not None:
+            embedded = embedded_texts(self.text_tower, tokens, mask)
+            worded = torch.where(has_text[:, None], embedded, worded)
         rows = max(len(side) for side in (pictured, worded) if side.ndim == 2)
         sides = self.image_norm(pictured), self.text_norm(worded)
         scores: Tensor = self.head(torch.cat([side.expand(rows, -1) for side in sides], dim=1))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from aiplat.models.repeats import embedded_texts
 from aiplat.models.towers import Towers
 
 # As CLIP does (Radford et al. 2021): sharper scores make training unstable.
@@ -33,7 +34,8 @@ class PairedTowers(nn.Module):
         Everything goes through `forward`, so that a wrapper which averages gradients sees it.
         """
         pictured = None if image is None else F.normalize(self.image_tower(image).float(), dim=1)
-        worded = (
-            None if tokens is None else F.normalize(self.text_tower(tokens, mask).float(), dim=1)
-        )
+        worded = None
+        if tokens is not None and mask is not None:
+            embedded = embedded_texts(self.text_tower, tokens, mask)
+            worded = F.normalize(embedded.float(), dim=1)
         return pictured, worded, self.log_scale.exp().clamp(max=_MAX_SCALE)

@@ -11,7 +11,7 @@ from aiplat.tasks.task import Task
 
 # What `build_task` hands to constructors that have such a parameter.
 MODEL_PROVIDED = ("num_classes", "num_numbers", "category_sizes", "assets", "load_weights")
-TASK_PROVIDED = ("model", "info", "assets", "texts")
+TASK_PROVIDED = ("model", "info", "assets", "texts", "cache_bytes")
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,14 @@ class BuildSource:
     load_weights: false leaves pretrained weights unread, for a model whose weights come after.
     texts: the texts of a column of the training split, to fit a tokenizer to; None where the
         assets are complete.
+    cache_bytes: memory for what an image column has decoded; 0 where images come but once.
     """
 
     info: DatasetInfo
     assets: Path
     load_weights: bool = True
     texts: Callable[[str], Iterable[str]] | None = None
+    cache_bytes: int = 0
 
 
 def build_task(model: Mapping[str, Any], task: Mapping[str, Any], source: BuildSource) -> Task:
@@ -43,5 +45,12 @@ def build_task(model: Mapping[str, Any], task: Mapping[str, Any], source: BuildS
         assets=source.assets,
         load_weights=source.load_weights,
     )
-    built = targets.build(task, model=network, info=info, assets=source.assets, texts=source.texts)
+    built = targets.build(
+        task,
+        model=network,
+        info=info,
+        assets=source.assets,
+        texts=source.texts,
+        cache_bytes=source.cache_bytes,
+    )
     return cast(Task, built)

@@ -1,14 +1,16 @@
 """One label out of several, whatever the inputs are."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from aiplat.tasks.fields import InputField, OutputField
 from aiplat.tasks.labels import LabelColumn
 from aiplat.tasks.task import Batch, Rows
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 
 class Classification(ABC):
@@ -58,12 +60,14 @@ class Classification(ABC):
         accuracy = (scores.argmax(dim=1) == target).float().mean()
         return self.label.loss(scores, target), {"accuracy": accuracy}
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> "MetricCollection":
         """Accuracy, F1, cross entropy and confusion; for two labels also the area under the ROC."""
+        from torchmetrics import MetricCollection
+
         # Each is updated on its own, so they must not share their states.
         return MetricCollection(dict(self.label.metrics()), compute_groups=False)
 
-    def measure(self, batch: Batch, metrics: MetricCollection) -> None:
+    def measure(self, batch: Batch, metrics: "MetricCollection") -> None:
         """Update the metrics."""
         self.label.measure(metrics, self.scores(batch), batch["label"])
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torchmetrics import MetricCollection
 
 from aiplat.tasks.columns import require_all, values_of
 from aiplat.tasks.fields import InputField, OutputField
 from aiplat.tasks.images import ImageColumn
 from aiplat.tasks.labels import LabelColumn
-from aiplat.tasks.retrieval import Retrieval
 from aiplat.tasks.task import Batch, Rows
 from aiplat.tasks.texts import TextColumn
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 # The rows of all ranks in rank order, and the index of the first of this rank's own.
 Gather = Callable[[Tensor], tuple[Tensor, int]]
@@ -100,12 +101,16 @@ class Contrastive:
         to_image = F.cross_entropy(_likeness(text, all_images, scale), target)
         return (to_text + to_image) / 2, {"scale": scale.detach()}
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> "MetricCollection":
         """Zero-shot classification over the labels, and retrieval both ways over the split."""
+        from torchmetrics import MetricCollection
+
+        from aiplat.tasks.retrieval import Retrieval
+
         metrics = {**self.label.metrics(), "retrieval": Retrieval()}
         return MetricCollection(dict(metrics), compute_groups=False)
 
-    def measure(self, batch: Batch, metrics: MetricCollection) -> None:
+    def measure(self, batch: Batch, metrics: "MetricCollection") -> None:
         """Update the metrics."""
         image, text, scale = self.model(batch["image"], batch["tokens"], batch["mask"])
         self.label.measure(metrics, self._label_scores(image, scale), batch["label"])

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms import v2
+from torch.nn.functional import interpolate
 
 from aiplat.datasets.versions import DatasetInfo
 from aiplat.errors import DataError
 from aiplat.tasks.columns import column_of_kind, misfit
 from aiplat.tasks.fields import InputField
+from aiplat.tasks.pixels import KnownPixels
 
 # What Pillow and our ingest take for safe; a small file can otherwise unpack to gigabytes.
 MAX_PIXELS = 89_478_485
@@ -37,6 +38,7 @@ class ImageColumn:
     name: null = the dataset's only image column.
     augment: transforms of one decoded image (uint8, 3 x height x width), of which
         `torchvision.transforms.v2` has many; applied before the crop while training.
+    cache_bytes: pixels to keep of files decoded before, where there is nothing to augment.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class ImageColumn:
         info: DatasetInfo,
         name: str | None = None,
         augment: Sequence[Transform] = (),
+        cache_bytes: int = 0,
     ) -> None:
         self.name = column_of_kind(info, "image", name)
         self.size = model.image_size
         self.augment = tuple(augment)
-        self.resize = v2.Resize((self.size, self.size), antialias=True)
+        self.known = KnownPixels(cache_bytes)
 
     def field(self, required: bool = True) -> InputField:
         """What a request says of it."""
@@ -64,15 +67,22 @@ class ImageColumn:
         pixels = pixels.permute(0, 3, 1, 2)
         present = torch.tensor([value is not None for value in values])
         transforms = self.augment if augment else ()
-        # Augmentation may cut out a part, which should not then be blown up.
-        smallest = 2 * self.size if transforms else self.size
         for row, value in enumerate(values):
-            if value is not None:
-                image = _decoded(value, self.name, row, smallest)
-                for transform in transforms:
-                    image = transform(image)
-                pixels[row] = self._square(image)
+            if value is None:
+                continue
+            if transforms:
+                pixels[row] = self._augmented(value, row, transforms)
+            elif not self.known.copy(value, pixels[row]):
+                pixels[row] = self._square(_decoded(value, self.name, row, self.size))
+                self.known.keep(value, pixels[row])
         return pixels, present
+
+    def _augmented(self, value: Any, row: int, transforms: Sequence[Transform]) -> Tensor:
+        # Augmentation may cut out a part, which should not then be blown up.
+        image = _decoded(value, self.name, row, 2 * self.size)
+        for transform in transforms:
+            image = transform(image)
+        return self._square(image)
 
     def _square(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -80,7 +90,11 @@ class ImageColumn:
         top, left = (height - side) // 2, (width - side) // 2
         # Cropped before resized: a long strip of an image would become a huge one.
         middle = image[:, top : top + side, left : left + side]
-        return middle if side == self.size else self.resize(middle)
+        if side == self.size:
+            return middle
+        size = (self.size, self.size)
+        # What torchvision's Resize comes down to, which takes as long to import as torch.
+        return interpolate(middle[None], size, mode="bilinear", antialias=True)[0]
 
 
 def decode(data: bytes, smallest: int) -> Tensor:

@@ -1,23 +1,19 @@
 """The class of a row: as a target, as metrics, and as an answer."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    BinaryAUROC,
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
 
 from aiplat.datasets.versions import DatasetInfo
 from aiplat.errors import ConfigError
 from aiplat.tasks.columns import column_of_kind, misfit
 from aiplat.tasks.fields import OutputField
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric, MetricCollection
 
 
 class LabelColumn:
@@ -51,8 +47,17 @@ class LabelColumn:
         """Cross entropy in fp32."""
         return F.cross_entropy(scores.float(), target, label_smoothing=self.smoothing)
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> "dict[str, Metric]":
         """Fresh metrics; `loss` is without smoothing, `auc` that of the second of two labels."""
+        # It takes longer to import than torch, and nothing needs it before the first evaluation.
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import (
+            BinaryAUROC,
+            MulticlassAccuracy,
+            MulticlassConfusionMatrix,
+            MulticlassF1Score,
+        )
+
         count = len(self.labels)
         metrics: dict[str, Metric] = {
             "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
@@ -64,7 +69,7 @@ class LabelColumn:
             metrics["auc"] = BinaryAUROC(validate_args=False)
         return metrics
 
-    def measure(self, metrics: MetricCollection, scores: Tensor, target: Tensor) -> None:
+    def measure(self, metrics: "MetricCollection", scores: Tensor, target: Tensor) -> None:
         """Update what `metrics` made, in fp32 on the CPU."""
         scores, target = scores.float().cpu(), target.cpu()
         for name in ("accuracy", "f1", "confusion"):

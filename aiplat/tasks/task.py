@@ -5,12 +5,14 @@ and the server turns `inputs` and `outputs` into its request and answer schemas.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from aiplat.tasks.fields import InputField, OutputField
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["Batch", "InputField", "OutputField", "Rows", "Task"]
 
@@ -62,11 +64,11 @@ class Task(Protocol):
         """The mean loss over the batch's rows, and what else to log (scalars, means over rows)."""
         ...
 
-    def metrics(self) -> MetricCollection:
+    def metrics(self) -> "MetricCollection":
         """Fresh metrics, on the CPU, in fp32; they reduce themselves across ranks."""
         ...
 
-    def measure(self, batch: Batch, metrics: MetricCollection) -> None:
+    def measure(self, batch: Batch, metrics: "MetricCollection") -> None:
         """Update `metrics` with this rank's rows of an evaluation split."""
         ...
 

@@ -20,6 +20,7 @@ from aiplat.training.faults import Fault
 from aiplat.training.learner import make_learner
 from aiplat.training.meter import Meter
 from aiplat.training.precision import choose_precision
+from aiplat.training.profile import Profile
 from aiplat.training.recipe import Recipe, check_recipe
 from aiplat.training.result import FitResult, weights_at, write_result
 from aiplat.training.samples import Ledger, StepPlan, epoch_order, plan_steps
@@ -46,6 +47,8 @@ class Attempt:
         self.meter = Meter(worker, recipe.loop.log_every_steps, losses)
         seed_everything(recipe.seed, worker.rank)
         self._begin(self._roll_back())
+        self.profile = Profile(worker, recipe.loop.profiled_steps)
+        self.learner.phase = self.profile.phase
 
     @property
     def stopped_because(self) -> str | None:
@@ -71,6 +74,7 @@ class Attempt:
         with reading(self.worker, "train", plan, augment=self.recipe.loop.augment) as batches:
             self.learner.loss.train()
             self.meter.restart()
+            self.profile.restart()
             yield self._plans(remaining), batches
 
     def after_step(self, plan: StepPlan, outcome: StepOutcome) -> None:
@@ -82,7 +86,9 @@ class Attempt:
         self.saver.record.add(outcome.row_ids)
         self.meter.add(self.position.epoch, self.position.step, outcome)
         if not self._is_last_step and self.saver.due(self.position.step):
-            self._save()
+            with self.profile.phase("checkpoint"):
+                self._save()
+        self.profile.after_step(outcome.num_rows)
 
     def after_epoch(self) -> None:
         """Check the epoch, evaluate it and save."""
@@ -112,6 +118,7 @@ class Attempt:
         """Load the best weights into the model, measure them, and mark the run as finished."""
         position = self.position
         self.saver.wait()
+        self.profile.finish()
         self._load_best()
         split = next((split for split in ("test", "val") if self.worker.num_rows(split)), None)
         measured = self._measure(split) if split else Evaluation()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aiplat.errors import ConfigError
 
+PROFILED_STEPS = 20
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OOM_ANSWERS = ("split", "fail")
 NAN_ANSWERS = ("fail", "skip", "rollback")
@@ -22,6 +23,10 @@ class LoopConfig:
         export the average; null: no average.
     activation_checkpointing: compute the inside of each block (a transformer's layer, say) again in
         the backward pass in place of keeping it: a third more computation, far less memory.
+    compress_gradients: workers exchange gradients in bf16, half the bytes, for where the network
+        between them is what holds up a step.
+    profile: true, or a number of steps: time the phases of so many steps (20) after the first few,
+        trace three more, and put both into the run's folder `profile`.
     early_stop_epochs: evaluated epochs without a better validation metric before training stops.
     oom: what to do when a micro-batch does not fit into memory: `split` halves it and doubles
         their number, so that the batch and its gradient stay the same; `fail` ends the run.
@@ -48,12 +53,15 @@ class LoopConfig:
     oom: str = "split"
     on_nan: str = "fail"
     stall_s: float | None = 600.0
+    compress_gradients: bool = False
+    profile: bool | int = False
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "max_steps", "accumulate", "early_stop_epochs"):
             _require_at_least(name, getattr(self, name), 1)
         _require_at_least("eval_every_epochs", self.eval_every_epochs, 1)
         _require_at_least("log_every_steps", self.log_every_steps, 1)
+        _require_at_least("profile", int(self.profile), 0)
         _require_one_of("precision", self.precision, PRECISIONS)
         _require_one_of("oom", self.oom, OOM_ANSWERS)
         _require_one_of("on_nan", self.on_nan, NAN_ANSWERS)
@@ -65,6 +73,11 @@ class LoopConfig:
             raise ConfigError(
                 f"ema_decay is {self.ema_decay}, expected a number between 0 and 1, or null"
             )
+
+    @property
+    def profiled_steps(self) -> int:
+        """Steps to time the phases of; 0: do not profile."""
+        return PROFILED_STEPS if self.profile is True else int(self.profile)
 
 
 @dataclass
@@ -94,15 +107,19 @@ class DatasetConfig:
     """Which dataset version to train on, and how its rows are dealt.
 
     batch_size: rows of one optimizer step, over all workers and micro-batches.
+    cache_bytes: memory that each worker may fill with decoded images, so that an image which is
+        not augmented is decoded once; 0: decode it every time.
     """
 
     name: str
     version: str = "latest"
     batch_size: int = 256
     shuffle: bool = True
+    cache_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         _require_at_least("batch_size", self.batch_size, 1)
+        _require_at_least("cache_bytes", self.cache_bytes, 0)
 
 
 def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -2,17 +2,19 @@
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from aiplat.tasks.task import Task
 from aiplat.training.collective import gather_tensors, num_ranks, share_buffers
 from aiplat.training.samples import share
 from aiplat.training.worker import Worker, reading
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 
 @dataclass
@@ -43,7 +45,7 @@ def evaluate(task: Task, worker: Worker, split: str, micro_batch_rows: int) -> E
 
 
 def _measure(
-    task: Task, worker: Worker, split: str, micro_batch_rows: int, metrics: MetricCollection
+    task: Task, worker: Worker, split: str, micro_batch_rows: int, metrics: "MetricCollection"
 ) -> int:
     """Update the metrics with this rank's rows; the answer is how many those are."""
     rows = np.arange(worker.num_rows(split), dtype=np.int64)
@@ -57,7 +59,7 @@ def _measure(
     return len(mine)
 
 
-def _computed(metrics: MetricCollection, num_measured: int) -> Evaluation:
+def _computed(metrics: "MetricCollection", num_measured: int) -> Evaluation:
     with warnings.catch_warnings():
         if not num_measured and num_ranks() > 1:
             # The metric cannot know that the other ranks' rows are still to come.

@@ -43,7 +43,13 @@ class TrainJob:
         # The first weights and the order of drawing them must not depend on who builds.
         seed_everything(self.recipe.seed)
         with _local(files.join(self.run_dir, "assets")) as assets:
-            source = BuildSource(self.version.info, assets, load_weights, self._texts)
+            source = BuildSource(
+                self.version.info,
+                assets,
+                load_weights,
+                self._texts,
+                self.recipe.dataset.cache_bytes,
+            )
             return build_task(self.model, self.task, source)
 
     def rehearse(self) -> Task:

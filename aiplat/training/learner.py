@@ -17,7 +17,7 @@ from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
 from aiplat.training.blocks import recompute_activations, without_statistics
-from aiplat.training.collective import gather_rows
+from aiplat.training.collective import compress_gradients, gather_rows
 from aiplat.training.config import LoopConfig
 from aiplat.training.guard import Guard, gradient_norm
 from aiplat.training.precision import Precision, choose_precision
@@ -62,7 +62,8 @@ class Learner:
     loss: the task's loss, wrapped so that ranks share its gradients. sharding: None where every
     rank has the whole model. shards: what ranks hold parts of, then; that state is in neither
     `state_dict` nor a snapshot. guard: keeps out what is not finite, where that is wanted.
-    measures_norm: the gradient's norm is wanted although nothing is clipped.
+    measures_norm: the gradient's norm is wanted although nothing is clipped. phase: what a step
+    tells the names of its phases to (see `Profile`).
     """
 
     model: nn.Module
@@ -78,6 +79,7 @@ class Learner:
     shards: Shards | None = None
     guard: Guard | None = None
     measures_norm: bool = False
+    phase: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
     def begin_step(self) -> None:
         """Call before the first forward pass of a step."""
@@ -164,6 +166,8 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         loss = sharding.shard(TaskLoss(trained, _stand_in(worker)), precision)
     else:
         loss = worker.prepare(TaskLoss(trained))
+        if loop.compress_gradients:
+            compress_gradients(loss)
     optimizer = recipe.make_optimizer(trained.model)
     averages = Averages(trained.model, loop.ema_decay) if loop.ema_decay else None
     if sharding and precision.scaler is not None:

@@ -47,7 +47,10 @@ class Meter:
 
     def _log(self, epoch: int, step: int, outcome: StepOutcome) -> None:
         self.check()
-        means = _summed(gather_objects(_numbers(outcome)))
+        of_ranks = gather_objects((_numbers(outcome), self.wait_s))
+        means = _summed([numbers for numbers, _ in of_ranks])
+        # Whichever rank waits for data, the others wait for it.
+        wait_s = max(wait_s for _, wait_s in of_ranks)
         elapsed = time.perf_counter() - self.since
         event = {
             **means,
@@ -56,7 +59,7 @@ class Meter:
             "step": step,
             "lr": outcome.lr,
             "rows_per_s": self.num_rows / elapsed,
-            "data_wait_fraction": min(1.0, self.wait_s / elapsed),
+            "data_wait_fraction": min(1.0, wait_s / elapsed),
         }
         if outcome.gradient_norm is not None:
             event["gradient_norm"] = float(outcome.gradient_norm)

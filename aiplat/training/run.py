@@ -30,10 +30,12 @@ _FREE = (
     "tracking",
     "register",
     "checkpoint",
+    "dataset.cache_bytes",
     "loop.log_every_steps",
     "loop.oom",
     "loop.on_nan",
     "loop.stall_s",
+    "loop.profile",
 )
 
 

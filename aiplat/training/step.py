@@ -70,14 +70,17 @@ def train_step(learner: Learner, plan: StepPlan, batches: Iterator[Batch]) -> St
     learner.begin_step()
     last = len(plan.micro_batches) - 1
     for index, positions in enumerate(plan.micro_batches):
-        batch = outcome.next_batch(batches, positions)
+        with learner.phase("data wait"):
+            batch = outcome.next_batch(batches, positions)
         part = len(positions) / len(plan.positions)
         with learner.syncing(index == last):
-            with learner.precision.autocast():
+            with learner.phase("forward"), learner.precision.autocast():
                 loss, extras = learner.loss(batch)
             # Ranks average their gradients; the factor makes of it a mean over rows.
-            learner.precision.scaled(loss * (part * learner.world_size)).backward()
+            with learner.phase("backward"):
+                learner.precision.scaled(loss * (part * learner.world_size)).backward()
         if part:
             outcome.add(loss, extras, part)
-    outcome.gradient_norm = learner.update()
+    with learner.phase("optimizer"):
+        outcome.gradient_norm = learner.update()
     return outcome

@@ -52,10 +52,17 @@ class Listens:
     """A task that keeps what it was given."""
 
     def __init__(
-        self, model: Asks, info: DatasetInfo, assets: Path, texts: Any, part: Part
+        self,
+        model: Asks,
+        info: DatasetInfo,
+        assets: Path,
+        texts: Any,
+        cache_bytes: int,
+        part: Part,
     ) -> None:
         self.model = model
         self.told = {"model": model, "info": info, "assets": assets, "texts": texts}
+        self.told["cache_bytes"] = cache_bytes
         self.part = part
 
 

@@ -48,6 +48,21 @@ def test_a_png_of_the_right_size_comes_through_untouched() -> None:
     assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_with_a_cache_pixels_are_the_same_and_augmented_ones_are_not_kept() -> None:
+    files = [saved(Image.effect_noise((40, 30), 80).convert("RGB")) for _ in range(3)]
+    plain_column = column()
+    cached = ImageColumn(Takes(16), INFO, augment=(v2.RandomInvert(p=1.0),), cache_bytes=1 << 20)
+    expected, _ = plain_column.encode(files, augment=False)
+    assert plain_column.known.num_bytes == 0
+    inverted, _ = cached.encode(files, augment=True)
+    assert cached.known.num_bytes == 0
+    for _ in range(2):
+        pixels, _ = cached.encode([*files, files[0]], augment=False)
+        assert torch.equal(pixels, torch.cat([expected, expected[:1]]))
+    assert cached.known.num_bytes == 3 * 3 * 16 * 16
+    assert not torch.equal(inverted, expected)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "1"])
 def test_every_mode_and_format_gives_its_colours(kind: str, mode: str) -> None:

@@ -71,6 +71,7 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
 
     found = {
         "curve": go(curve(here), TinyTask(smooth_model())),
+        "compressed": go(compressed(here), TinyTask(smooth_model())),
         "empty": go(empty(here), TinyTask(smooth_model())),
         "pairs": go(pairs(here), Pairs()),
         "whole": go(forgetful(here, "whole"), TinyTask(forgetful_model())),
@@ -94,6 +95,12 @@ def curve(folder: Path, name: str = "curve") -> Run:
         checkpoint={"every_steps": 2},
         loop={"max_epochs": 3},
     )
+
+
+def compressed(folder: Path) -> Run:
+    """As `curve`, the ranks exchanging half-width gradients."""
+    loop = {"max_epochs": 3, "compress_gradients": True, "profile": 2}
+    return Run(folder / "compressed", batch_size=33, optimizer=sgd, loop=loop)
 
 
 def empty(folder: Path) -> Run:

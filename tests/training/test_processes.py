@@ -43,6 +43,18 @@ def test_two_processes_have_the_loss_curve_of_one(
     assert not found[1][make.__name__], "one rank speaks for all"
 
 
+def test_compressed_gradients_cost_digits_but_not_the_curve(
+    tmp_path: Path, folder: Path, found: list[dict[str, Any]]
+) -> None:
+    _, alone = ranks.compressed(tmp_path).go()
+    exact = losses(alone)
+    differences = [abs(loss - exact[step]) for step, loss in curve(found[0], "compressed").items()]
+    assert 0 < max(differences) < 0.01
+    summary = json.loads((folder / "compressed" / "profile" / "summary.json").read_text())
+    assert (summary["ranks"], summary["steps"]) == (2, 2)
+    assert (folder / "compressed" / "profile" / "rank-1.json").exists()
+
+
 def test_a_loss_over_all_rows_of_a_batch_is_that_of_one_process(
     tmp_path: Path, found: list[dict[str, Any]]
 ) -> None:
