@@ -68,7 +68,8 @@ class Bert(nn.Module):
 
     def _by_length(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """A few texts at a time, of like length: a CPU computes padding like anything else."""
-        lengths = mask.sum(1)
+        # Up to the last token: a tokenizer may pad on the left.
+        lengths = (mask * torch.arange(1, mask.shape[1] + 1)).amax(1)
         order = lengths.argsort()
         states = []
         for rows in order.split(_ROWS_TOGETHER):

@@ -66,8 +66,8 @@ def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
         )
     if recipe.loop.compress_gradients and is_sharded(worker):
         raise ConfigError(
-            "loop.compress_gradients is true, which is for scale.strategy=ddp: fsdp exchanges parts "
-            "of gradients in a way of its own; set loop.compress_gradients=false"
+            "loop.compress_gradients is true, which is for scale.strategy=ddp: fsdp exchanges "
+            "parts of gradients in a way of its own; set loop.compress_gradients=false"
         )
     if task.coupled:
         _check_coupled(recipe, num_rows, worker.world_size)

@@ -26,3 +26,11 @@ def test_texts_have_the_states_they_have_alone_whatever_is_beside_them(tmp_path:
     states[mask].sum().backward()
     gradients = [weight.grad for weight in encoder.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+def test_tokens_behind_padding_are_not_cut_off(tmp_path: Path) -> None:
+    encoder = Bert(tmp_path, max_tokens=8, sizes=SIZES).eval()
+    mask = torch.arange(8) >= torch.arange(8)[:, None]
+    tokens = torch.randint(3, 50, (8, 8)) * mask
+    expected = torch.cat([encoder(tokens[row : row + 1], mask[row : row + 1]) for row in range(8)])
+    assert torch.allclose(encoder(tokens, mask)[mask], expected[mask], atol=1e-5)
