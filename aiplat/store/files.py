@@ -217,6 +217,8 @@ def fetched(folder: str, names: Iterable[str] | None = None) -> Iterator[Path]:
     if not is_remote(folder):
         yield Path(absolute(folder))
         return
+    from pyarrow import fs
+
     with tempfile.TemporaryDirectory() as scratch:
         if names is None:
             copy_folder(folder, scratch)
@@ -244,6 +246,8 @@ def content_hash(uri: str) -> str:
 
 def folder_hashes(folder: str) -> dict[str, str]:
     """SHA-256 of every file below `folder`, hidden ones too, by its name relative to it."""
+    from pyarrow import fs
+
     filesystem, path = opened(folder)
     infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     found = [info.path for info in infos if info.type == fs.FileType.File]
