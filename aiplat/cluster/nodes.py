@@ -6,18 +6,16 @@ It knows nothing of what runs on it, and ends nothing that it did not start.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from aiplat.cluster.session import settle_environment
+from aiplat.cluster.session import free_ports, settle_environment
 from aiplat.errors import ClusterError
 
 _LOCALHOST = "127.0.0.1"
@@ -59,7 +57,7 @@ class LocalNodes:
     def __init__(self, num_cpus: list[int]) -> None:
         self.num_cpus = num_cpus
         self.nodes: list[Node] = []
-        self.port, self.dashboard_port, self.client_port = _free_ports(3)
+        self.port, self.dashboard_port, self.client_port = free_ports(3)
         self.address = f"{_LOCALHOST}:{self.port}"
         self._started: list[subprocess.Popen[bytes]] = []
         # Ray puts sockets there, whose paths may not be longer than 107 characters.
@@ -129,7 +127,7 @@ class LocalNodes:
         self._await(process, len(self._started) - 1)
 
     def _launch(self, *arguments: str) -> subprocess.Popen[bytes]:
-        ports = _free_ports(len(_AGENT_PORTS))
+        ports = free_ports(len(_AGENT_PORTS))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments]
         command += [
             f"--node-ip-address={_LOCALHOST}",
@@ -152,7 +150,7 @@ class LocalNodes:
         return process
 
     def _environment(self) -> dict[str, str]:
-        autoscaler_port, metric_port = _free_ports(2)
+        autoscaler_port, metric_port = free_ports(2)
         return {
             **os.environ,
             # Parts of Ray look for "the" cluster of the machine; it may have others.
@@ -223,12 +221,3 @@ def _kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind((_LOCALHOST, 0))
-        return [int(listener.getsockname()[1]) for listener in listeners]

@@ -7,7 +7,7 @@ it is imported.
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from aiplat.cluster.scale import ClusterConfig
 from aiplat.errors import ClusterError
 
 NAMESPACE = "aiplat"
+_LOCALHOST = "127.0.0.1"
 
 # docs/decisions/0002 has the measurements behind these.
 _SETTINGS = {
@@ -54,18 +55,19 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
 
     try:
         if address is None:
-            context = ray.init(
-                address="local",
-                namespace=NAMESPACE,
-                num_cpus=config.num_cpus,
-                num_gpus=config.num_gpus,
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                dashboard_port=config.dashboard_port,
-                logging_level="WARNING",
-                # Ours say what a run does; Ray's are in its own logs and on the dashboard.
-                log_to_driver=False,
-            )
+            with _own_address():
+                context = ray.init(
+                    address="local",
+                    namespace=NAMESPACE,
+                    num_cpus=config.num_cpus,
+                    num_gpus=config.num_gpus,
+                    include_dashboard=True,
+                    dashboard_host=_LOCALHOST,
+                    dashboard_port=config.dashboard_port,
+                    logging_level="WARNING",
+                    # Ours say what a run does; Ray's are in its own logs and on the dashboard.
+                    log_to_driver=False,
+                )
         else:
             context = ray.init(
                 address=address, namespace=NAMESPACE, logging_level="WARNING", log_to_driver=False
@@ -84,6 +86,43 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
         )
     finally:
         ray.shutdown()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on, all different."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((_LOCALHOST, 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+@contextmanager
+def _own_address() -> Iterator[None]:
+    """While a cluster is started: tell its processes its address.
+
+    Parts of Ray ask for "the" cluster of the machine otherwise. Where it has another, or had one
+    that was killed, they wait for minutes, or take a training that runs for one that is over.
+    """
+    (port,) = free_ports(1)
+    address = f"{_host()}:{port}"
+    own = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": address}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def _host() -> str:
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 def _address(config: ClusterConfig) -> str | None:

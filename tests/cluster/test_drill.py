@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aiplat.cluster.drill import Stage, damage_latest, disturb, leave_alone
-from aiplat.cluster.nodes import LocalNodes, Node, _free_ports, descendants
+from aiplat.cluster.nodes import LocalNodes, Node, descendants
+from aiplat.cluster.session import free_ports
 from aiplat.errors import ClusterError
 from aiplat.training.checkpoint import COMPLETE
 from aiplat.training.drill.plan import Kill
@@ -186,4 +187,4 @@ def test_all_descendants_of_a_process_are_found() -> None:
 
 
 def test_ports_that_are_handed_out_together_differ() -> None:
-    assert len(set(_free_ports(50))) == 50
+    assert len(set(free_ports(50))) == 50

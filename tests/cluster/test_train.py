@@ -121,7 +121,7 @@ def test_a_killed_worker_costs_no_row_and_no_repetition(
     assert result.attempts == 2
     assert len(starts(events)) == 2
     (cause,) = causes(events)
-    assert re.fullmatch(r"lost at step 2\d on rank [01]: its process died", cause)
+    assert re.fullmatch(r"lost at step \d+ on rank [01]: its process died", cause)
     for epoch in (1, 2, 3):
         assert is_each_row_once(tmp_path / "run", epoch, version)
 
