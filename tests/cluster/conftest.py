@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from aiplat.cluster.scale import ClusterConfig
-from aiplat.cluster.session import Session, connect
+from aiplat.cluster.session import Session, connect, settle_environment
+
+# Tests import what uses Ray while they are collected; Ray reads its settings while it is imported.
+settle_environment()
 
 
 @pytest.fixture(scope="session")
