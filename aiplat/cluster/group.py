@@ -1,5 +1,7 @@
 """How many workers a run gets on this cluster, and what each of them is given."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ray
@@ -10,6 +12,10 @@ from aiplat.errors import ClusterError
 # What workers sized automatically leave free: reading a dataset needs CPUs of its own, and a run
 # whose workers hold every CPU waits for ever for blocks that a lost node took along.
 _SHARE = 0.75
+
+# Ray counts what a job held that has just ended as taken for a moment more.
+_PATIENCE_S = 10.0
+_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,17 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     """Fill in what `scale` leaves to the cluster.
 
     can_grow: the cluster may add nodes, so that more can be asked for than it has now. Raises
-    ClusterError where a cluster that cannot grow lacks what `scale` asks for.
+    ClusterError where a cluster that cannot grow lacks what `scale` asks for, and where
+    `scale.num_workers=auto` finds nothing free.
     """
     has = ray.cluster_resources()
-    cpus, gpus = has.get("CPU", 0.0), int(has.get("GPU", 0))
-    use_gpu = gpus > 0 if scale.use_gpu == "auto" else scale.use_gpu
+    use_gpu = has.get("GPU", 0) > 0 if scale.use_gpu == "auto" else scale.use_gpu
     if scale.num_workers == "auto":
-        num_workers = max(1, gpus if use_gpu else int(cpus))
+        has = _free(has, use_gpu)
+    cpus, gpus = has.get("CPU", 0.0), int(has.get("GPU", 0))
+    if scale.num_workers == "auto":
+        each = 1.0 if scale.cpus_per_worker == "auto" else scale.cpus_per_worker
+        num_workers = max(1, gpus if use_gpu else int(cpus / each))
     else:
         num_workers = scale.num_workers
     if scale.cpus_per_worker == "auto":
@@ -52,6 +62,30 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     if not can_grow:
         _check_fits(group, cpus, gpus)
     return group
+
+
+def _free(has: Mapping[str, float], use_gpu: bool) -> Mapping[str, float]:
+    """What no other job holds of what the cluster has, after a moment for one to give back."""
+    if not has.get("CPU"):
+        # It has no node yet that computes, and adds the first when a worker is asked for.
+        return has
+    patient_until = time.monotonic() + _PATIENCE_S
+    while True:
+        free = ray.available_resources()
+        if free.get("CPU", 0.0) >= 1 and (not use_gpu or free.get("GPU", 0.0) >= 1):
+            return free
+        if time.monotonic() > patient_until:
+            break
+        time.sleep(_LOOK_EVERY_S)
+    kinds = ("CPU", "GPU") if use_gpu else ("CPU",)
+    left = " and ".join(
+        f"{free.get(kind, 0.0):g} of {has.get(kind, 0.0):g} {kind}s" for kind in kinds
+    )
+    raise ClusterError(
+        f"scale.num_workers=auto takes what is free, but other jobs hold the cluster ({left} are "
+        "free): wait for one to end, or set scale.num_workers to a number: the run then queues "
+        "until there is room"
+    )
 
 
 def _check_fits(group: WorkerGroup, cpus: float, gpus: int) -> None:

@@ -35,7 +35,8 @@ class ClusterConfig:
 class ScaleConfig:
     """The workers of a training run.
 
-    num_workers: processes that share each step; `auto`: one a GPU, or what the CPUs carry.
+    num_workers: processes that share each step; `auto`: one for each GPU, or CPU, that no other
+        job holds when the run starts.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
     max_failures: how often a run starts again from its last checkpoint after a worker is lost.
