@@ -30,7 +30,7 @@ def main(config: TrainConfig) -> None:
     tracker = targets.build(config.tracking, storage=storage)
     recipe = Recipe(
         dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim),
+        make_optimizer=optimizer_from(config.optim) if config.optim else None,
         make_schedule=schedule_from(config.schedule) if config.schedule else None,
         loop=config.loop,
         checkpoint=config.checkpoint,

@@ -18,7 +18,7 @@ from aiplat.tracking.tracker import Tracker
 
 # Where there is no terminal (a submitted job's log, a file) the progress is a line now and then.
 _LINE_EVERY_S = 15.0
-_NOT_METRICS = ("kind", "epoch", "step")
+_NOT_METRICS = ("kind", "epoch", "step", "train")
 
 
 class RunWatch:
@@ -89,6 +89,8 @@ class RunWatch:
         metrics = self._track("val", event)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         self.metrics = f"  {shown}" if shown else ""
+        if trained := event.get("train"):
+            self._track("train", {**trained, "epoch": event["epoch"], "step": event["step"]})
         self.console.print(f"epoch {event['epoch']} done  {shown}")
 
     def _note(self, event: Mapping[str, Any]) -> None:

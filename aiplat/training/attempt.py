@@ -13,6 +13,7 @@ from aiplat.training.cadence import Cadence
 from aiplat.training.checkpoint import CheckpointError, Checkpoints
 from aiplat.training.collective import broadcast_object, gather_objects
 from aiplat.training.evaluation import Evaluation, evaluate
+from aiplat.training.hooks import hooks_of
 from aiplat.training.learner import make_learner
 from aiplat.training.meter import Meter
 from aiplat.training.recipe import Recipe, check_recipe
@@ -32,6 +33,7 @@ class Attempt:
         check_recipe(recipe, task, worker)
         self.began_at = time.monotonic()
         self.task, self.worker, self.recipe = task, worker, recipe
+        self.hooks = hooks_of(task)
         self.num_rows = worker.num_rows("train")
         self.checkpoints = Checkpoints(
             worker.run_dir, recipe.checkpoint.keep_best, maximize=task.maximize
@@ -65,6 +67,7 @@ class Attempt:
         plan = (positions for step in self._plans(remaining) for positions in step.micro_batches)
         with reading(self.worker, "train", plan, augment=self.recipe.loop.augment) as batches:
             self.learner.loss.train()
+            self.hooks.begin_epoch()
             self.meter.restart()
             yield self._plans(remaining), batches
 
@@ -87,12 +90,14 @@ class Attempt:
         if self.ledger.is_complete:
             self.record.close_epoch(epoch, self.num_rows)
         metrics = self._evaluated().metrics if self._is_evaluated(epoch) else {}
+        trained = self.hooks.end_epoch(metrics)
         self._compare_with_best(metrics)
         if self.ledger.is_complete:
             position.epoch += 1
             self.ledger.clear()
         self._save()
-        self._log({**metrics, "kind": "epoch", "epoch": epoch, "step": position.step})
+        event = {**metrics, "kind": "epoch", "epoch": epoch, "step": position.step}
+        self._log({**event, "train": trained} if trained else event)
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
 
     def finish(self) -> FitResult:
@@ -114,6 +119,7 @@ class Attempt:
             tensors=measured.tensors,
             tensors_of=split,
         )
+        self.hooks.end()
         if self.worker.rank == 0:
             write_result(self.worker.run_dir, result)
         return result
@@ -167,7 +173,10 @@ class Attempt:
 
     def _measure(self, split: str) -> Evaluation:
         rows = self.recipe.micro_batch_rows(self.worker.world_size)
-        return evaluate(self.task, self.worker, split, rows)
+        self.hooks.begin_split(split)
+        evaluation = evaluate(self.task, self.worker, split, rows)
+        evaluation.metrics |= self.hooks.end_split(split)
+        return evaluation
 
     def _compare_with_best(self, metrics: dict[str, float]) -> None:
         position, score = self.position, metrics.get(self.task.primary)
@@ -219,17 +228,20 @@ class Attempt:
         if snapshot is None:
             self.position = Position(self.num_rows, total_steps, worker.world_size)
             self.ledger = Ledger(self.num_rows)
-            self.learner = make_learner(self.task, worker, self.recipe, total_steps)
         else:
             self._check_same(snapshot.position, total_steps)
             self.position, self.ledger = snapshot.position, snapshot.ledger
-            self.task.model.load_state_dict(snapshot.weights)
-            self.learner = make_learner(self.task, worker, self.recipe, total_steps)
-            self.learner.load_state_dict(snapshot.state)
-            self._continue_random_numbers(snapshot.state["random"])
             self.position.attempts += 1
             self.position.world_size = worker.world_size
+            self.task.model.load_state_dict(snapshot.weights)
+        self.hooks.begin(self.position, self.recipe, worker.rank, worker.device)
+        self.learner = make_learner(self.task, worker, self.recipe, total_steps)
+        if snapshot is not None:
+            self.learner.load_state_dict(snapshot.state)
+            self._continue_random_numbers(snapshot.state["random"])
         self._log(self._start_event())
+        for note in self.hooks.notes():
+            self._log({"kind": "note", "text": note})
 
     def _continue_random_numbers(self, states: list[dict[str, Any]]) -> None:
         worker = self.worker

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from aiplat.datasets.versions import ROW_ID
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
 from aiplat.training.collective import gather_rows
+from aiplat.training.hooks import Hooks, build_optimizer, hooks_of
+from aiplat.training.optim import Schedule
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
 from aiplat.training.worker import Worker
@@ -41,17 +42,21 @@ class TaskLoss(nn.Module):
 
 @dataclass
 class Learner:
-    """What a step works with. loss: the task's loss as the worker wrapped it."""
+    """What a step works with.
+
+    loss: the task's loss as the worker wrapped it. hooks: of the task.
+    """
 
     model: nn.Module
     loss: nn.Module
     optimizer: Optimizer
-    schedule: LRScheduler | None
+    schedule: Schedule | None
     precision: Precision
     averages: Averages | None
     clip_norm: float | None
     device: torch.device
     world_size: int
+    hooks: Hooks
 
     def syncing(self, now: bool) -> AbstractContextManager[Any]:
         """Whether the backward pass within averages the gradients over the ranks."""
@@ -94,6 +99,7 @@ class Learner:
             "schedule": self.schedule,
             "scaler": self.precision.scaler,
             "averages": self.averages,
+            "hooks": self.hooks,
         }
 
 
@@ -108,8 +114,7 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         # In place, so that the names of the weights stay as they are.
         task.model.compile()
     loss = worker.prepare(TaskLoss(task))
-    optimizer = recipe.make_optimizer(task.model)
-    schedule = recipe.make_schedule(optimizer, total_steps) if recipe.make_schedule else None
+    optimizer, schedule = build_optimizer(task, recipe, total_steps)
     return Learner(
         model=task.model,
         loss=loss,
@@ -120,4 +125,5 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         clip_norm=loop.clip_norm,
         device=worker.device,
         world_size=worker.world_size,
+        hooks=hooks_of(task),
     )

@@ -12,10 +12,14 @@ from aiplat.training.worker import Worker
 
 @dataclass(frozen=True)
 class Recipe:
-    """The sections that the loop reads. make_schedule: None keeps the optimizer's learning rate."""
+    """The sections that the loop reads.
+
+    make_optimizer: None takes the one that the task brings. make_schedule: None takes the task's,
+    or where it has none keeps the optimizer's learning rate.
+    """
 
     dataset: DatasetConfig
-    make_optimizer: MakeOptimizer
+    make_optimizer: MakeOptimizer | None
     make_schedule: MakeSchedule | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
