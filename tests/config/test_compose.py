@@ -25,7 +25,7 @@ def test_defaults_then_files_then_the_command_line_decide() -> None:
 
 def test_null_for_a_group_takes_away_what_the_files_choose() -> None:
     assert compose("job", Root, ["+exp=good", "schedule=null"]).schedule is None
-    assert "model: it is required: choose one" in fault("+exp=good", "model=null")
+    assert "it is required: choose one with model=<name>" in fault("+exp=good", "model=null")
 
 
 def test_a_typo_on_the_command_line_names_the_nearest_key() -> None:

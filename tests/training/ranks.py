@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aiplat.tasks.task import Batch
+from aiplat.tasks.task import Batch, Task
 from aiplat.training.collective import gather_rows
 from aiplat.training.evaluation import evaluate
 from aiplat.training.local import LocalWorker
 from aiplat.training.loop import fit
-from tests.fakes import TinyTask, blobs
+from tests.fakes import TinyTask, blobs, splits
+from tests.training.lightning.modules import Blobs, task
 from tests.training.runs import (
     CutOffError,
     MortalWorker,
@@ -59,13 +60,18 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
     """Everything that needs more than one process, in one start of them."""
     here = Path(folder)
 
-    def go(run: Run, task: TinyTask, dies_after: int | None = None) -> dict[int, float]:
+    def go(run: Run, task: Task, dies_after: int | None = None) -> dict[int, float]:
         worker = MortalWorker(
             run.tables, task, str(run.folder), rank, world_size, dies_after=dies_after
         )
         with suppress(CutOffError):
             fit(task, worker, run.recipe())
         return losses(worker)
+
+    def epochs(run: Run, task: Task) -> list[dict[str, Any]]:
+        worker = LocalWorker(run.tables, task, str(run.folder), rank, world_size)
+        fit(task, worker, run.recipe())
+        return [event for event in worker.events if event["kind"] == "epoch"]
 
     found = {
         "curve": go(curve(here), TinyTask(smooth_model())),
@@ -76,6 +82,7 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
         "after": go(forgetful(here, "resumed"), TinyTask(forgetful_model(seed=5))),
         "from one": go(curve(here, "from one"), TinyTask(smooth_model())),
         "to one": go(curve(here, "to one"), TinyTask(smooth_model()), dies_after=5),
+        "module": epochs(module(here), task(Blobs(dropout=0.0))),
         "measured": [measured(rank, world_size, num_rows) for num_rows in MEASURED],
         "gathered": gathered(rank),
     }
@@ -107,6 +114,12 @@ def pairs(folder: Path) -> Run:
 def forgetful(folder: Path, name: str) -> Run:
     """For a model with batch statistics and random numbers."""
     return Run(folder / name, checkpoint={"every_steps": 3})
+
+
+def module(folder: Path) -> Run:
+    """A LightningModule; of one validation row, the second rank sees none."""
+    tables = splits(val=1, test=0)
+    return Run(folder / "module", tables, batch_size=33, optimizer=None, schedule=None)
 
 
 def measured(rank: int, world_size: int, num_rows: int) -> Any:

@@ -11,6 +11,7 @@ from aiplat.training.local import run_processes
 from aiplat.training.records import read_samples
 from tests.fakes import TinyTask
 from tests.training import ranks
+from tests.training.lightning.modules import Blobs, task
 from tests.training.runs import Run, losses, smooth_model
 
 
@@ -67,6 +68,18 @@ def test_a_run_goes_on_with_another_number_of_processes(
     for name in ("from one", "to one"):
         for epoch in (1, 2, 3):
             assert sorted(read_samples(str(folder / name), epoch)) == list(range(120))
+
+
+@pytest.mark.filterwarnings("ignore:No (positive|negative) samples:UserWarning")
+def test_what_a_module_logs_is_that_of_all_ranks(
+    tmp_path: Path, found: list[dict[str, Any]]
+) -> None:
+    _, alone = ranks.module(tmp_path).go(task(Blobs(dropout=0.0)))
+    expected = [event for event in alone.events if event["kind"] == "epoch"]
+    for ours, event in zip(found[0]["module"], expected, strict=True):
+        for name in ("accuracy", "val_accuracy", "val_loss"):
+            assert ours[name] == pytest.approx(event[name], abs=1e-4)
+        assert ours["train"] == pytest.approx(event["train"], abs=1e-4)
 
 
 def test_metrics_count_every_row_once_on_all_ranks(found: list[dict[str, Any]]) -> None:
