@@ -35,6 +35,7 @@ def main(config: TrainConfig) -> None:
         loop=config.loop,
         checkpoint=config.checkpoint,
         seed=config.seed,
+        cache=files.join(storage, "cache"),
     )
     with open_run(storage, config.name, whole) as run:
         version = find_version(storage, config.dataset.name, run.version or config.dataset.version)

@@ -147,7 +147,7 @@ class Attempt:
         loop, worker = self.recipe.loop, self.worker
         steps = plan_steps(
             remaining,
-            self.recipe.dataset.batch_size,
+            self.recipe.batch_size,
             loop.accumulate,
             worker.rank,
             worker.world_size,
@@ -274,7 +274,7 @@ class Attempt:
             "total_steps": position.total_steps,
             "steps_per_epoch": self.recipe.steps_per_epoch(self.num_rows),
             "num_rows": {split: worker.num_rows(split) for split in ("train", "val", "test")},
-            "batch_size": self.recipe.dataset.batch_size,
+            "batch_size": self.recipe.batch_size,
             "world_size": worker.world_size,
             "attempt": position.attempts,
             "precision": self.learner.precision.name,

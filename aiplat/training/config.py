@@ -1,6 +1,7 @@
 """What a user chooses about a training run: the loop, its checkpoints and the data it reads."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from aiplat.errors import ConfigError
 
@@ -75,16 +76,18 @@ class CheckpointConfig:
 class DatasetConfig:
     """Which dataset version to train on, and how its rows are dealt.
 
-    batch_size: rows of one optimizer step, over all workers and micro-batches.
+    batch_size: rows of one optimizer step, over all workers and micro-batches; `auto`: the most
+        that fits the workers the run begins with, tried once for a model and kind of device.
     """
 
     name: str
     version: str = "latest"
-    batch_size: int = 256
+    batch_size: int | Literal["auto"] = 256
     shuffle: bool = True
 
     def __post_init__(self) -> None:
-        _require_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size != "auto":
+            _require_at_least("batch_size", self.batch_size, 1)
 
 
 def _require_at_least(name: str, value: int | None, least: int) -> None:

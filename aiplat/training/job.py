@@ -66,10 +66,12 @@ class TrainJob:
     def _rehearse_steps(self, task: Task, table: pa.Table) -> None:
         """A training step without its backward pass, a measurement and an answer."""
         hooks, num_rows = hooks_of(task), self.version.num_rows("train")
-        total_steps = self.recipe.total_steps(num_rows)
+        # Of an automatic batch size the workers find out.
+        recipe = self.recipe.of_batch_size(_REHEARSED_ROWS)
+        total_steps = recipe.total_steps(num_rows)
         position = Position(num_rows, total_steps, world_size=1)
-        hooks.begin(position, self.recipe, rank=0, device=torch.device("cpu"))
-        build_optimizer(task, self.recipe, total_steps)
+        hooks.begin(position, recipe, rank=0, device=torch.device("cpu"))
+        build_optimizer(task, recipe, total_steps)
         task.model.eval()
         with torch.no_grad():
             batch = encode_rows(table, task, augment=True)

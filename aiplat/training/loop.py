@@ -9,6 +9,7 @@ from aiplat.training.attempt import Attempt
 from aiplat.training.collective import broadcast_object
 from aiplat.training.recipe import Recipe
 from aiplat.training.result import FitResult, best_weights, read_result
+from aiplat.training.sizing import sized
 from aiplat.training.step import train_step
 from aiplat.training.worker import Worker
 
@@ -28,7 +29,7 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     if earlier is not None:
         task.model.load_state_dict(best_weights(worker.run_dir))
         return replace(earlier, already_finished=True)
-    attempt = Attempt(task, worker, recipe)
+    attempt = Attempt(task, worker, sized(recipe, task, worker))
     while attempt.stopped_because is None:
         with attempt.epoch() as (plans, batches):
             for plan in plans:
