@@ -87,8 +87,11 @@ def _request(
 
     def is_choice(override: Override) -> bool:
         key = override.key_or_group
-        # A plain key of one root may have the name of a group of others.
-        return key.startswith("hydra.") or (key in known and not _is_plain(root, key))
+        if key.startswith("hydra."):
+            return True
+        # A plain key of one root may have the name of a group of others; and null picks no option.
+        is_null = not override.is_delete() and override.value() is None
+        return key in known and not is_null and not _is_plain(root, key)
 
     choices = tuple(override for override in parsed if is_choice(override))
     values = tuple(override for override in parsed if not is_choice(override))

@@ -38,8 +38,12 @@ class DrillRuns:
     @property
     def kills(self) -> tuple[Kill, ...]:
         """What is going to be killed, and when. Raises ConfigError where the run is too short."""
-        config = self.config
-        per_epoch = num_batches(self.version.num_rows("train"), config.dataset.batch_size)
+        config, batch_size = self.config, self.config.dataset.batch_size
+        if batch_size == "auto":
+            raise ConfigError(
+                "dataset.batch_size is auto, and a drill plans its kills by steps; set a number"
+            )
+        per_epoch = num_batches(self.version.num_rows("train"), batch_size)
         num_steps = per_epoch * config.loop.max_epochs
         return plan_kills(config.kinds, config.kills, config.corrupt, num_steps, config.seed)
 

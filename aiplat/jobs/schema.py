@@ -45,8 +45,9 @@ class TrainConfig:
     seed: of the weights, the order of the rows and the augmentation.
     model: what is trained (group `model`).
     task: what it is trained for (group `task`).
-    optim: the optimizer (group `optim`).
-    schedule: how the learning rate moves (group `schedule`); null: it stays.
+    optim: the optimizer (group `optim`); null: what the model's configure_optimizers makes.
+    schedule: how the learning rate moves (group `schedule`); null: it stays, or what the model's
+        configure_optimizers makes.
     tracking: where the run is recorded (group `tracking`).
     """
 
@@ -60,7 +61,7 @@ class TrainConfig:
         "num_classes", "num_numbers", "category_sizes", "assets", "load_weights"
     )
     task: dict[str, Any] = node("model", "info", "assets", "texts", "cache_bytes")
-    optim: dict[str, Any] = node("model", "params")
+    optim: dict[str, Any] | None = node("model", "params", optional=True)
     schedule: dict[str, Any] | None = node("optimizer", "total_steps", optional=True)
     loop: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

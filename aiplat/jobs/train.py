@@ -31,11 +31,12 @@ def main(config: TrainConfig) -> None:
     tracker = targets.build(config.tracking, storage=storage)
     recipe = Recipe(
         dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim),
+        make_optimizer=optimizer_from(config.optim) if config.optim else None,
         make_schedule=schedule_from(config.schedule) if config.schedule else None,
         loop=config.loop,
         checkpoint=config.checkpoint,
         seed=config.seed,
+        cache=files.join(storage, "cache"),
     )
     with open_run(storage, config.name, whole) as run:
         version = find_version(storage, config.dataset.name, run.version or config.dataset.version)

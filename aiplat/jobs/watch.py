@@ -19,7 +19,7 @@ from aiplat.training.run_log import RunLog
 
 # Where there is no terminal (a submitted job's log, a file) the progress is a line now and then.
 _LINE_EVERY_S = 15.0
-_NOT_METRICS = ("at", "kind", "rank", "group", "epoch", "step")
+_NOT_METRICS = ("at", "kind", "rank", "group", "epoch", "step", "train")
 
 
 class RunWatch:
@@ -98,6 +98,8 @@ class RunWatch:
         metrics = self._track("val", event)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         self.metrics = f"  {shown}" if shown else ""
+        if trained := event.get("train"):
+            self._track("train", {**trained, "epoch": event["epoch"], "step": event["step"]})
         self.console.print(f"epoch {event['epoch']} done  {shown}")
 
     def _note(self, event: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from aiplat.training.collective import broadcast_object
 from aiplat.training.divergence import LossWatch
 from aiplat.training.evaluation import Evaluation, evaluate
 from aiplat.training.faults import Fault
+from aiplat.training.hooks import hooks_of
 from aiplat.training.learner import make_learner
 from aiplat.training.meter import Meter
 from aiplat.training.precision import choose_precision
@@ -38,6 +39,7 @@ class Attempt:
         check_recipe(recipe, task, worker)
         self.began_at = time.monotonic()
         self.task, self.worker, self.given = task, worker, recipe
+        self.hooks = hooks_of(task)
         self.adjustments = broadcast_object(read_adjustments(worker.run_dir))
         self.recipe = recipe = self.adjustments.applied(recipe)
         self.num_rows = worker.num_rows("train")
@@ -73,6 +75,7 @@ class Attempt:
         plan = (positions for step in self._plans(remaining) for positions in step.micro_batches)
         with reading(self.worker, "train", plan, augment=self.recipe.loop.augment) as batches:
             self.learner.loss.train()
+            self.hooks.begin_epoch()
             self.meter.restart()
             self.profile.restart()
             yield self._plans(remaining), batches
@@ -96,6 +99,7 @@ class Attempt:
         epoch = position.epoch
         self.meter.check()
         metrics = self._evaluated().metrics if self._is_evaluated(epoch) else {}
+        trained = self.hooks.end_epoch(metrics)
         self.saver.wait()
         record.write(epoch, position.step, record.gathered())
         if self.ledger.is_complete:
@@ -104,7 +108,8 @@ class Attempt:
         if self.ledger.is_complete:
             position.epoch += 1
             self.ledger.clear()
-        self._save({**metrics, "kind": "epoch", "epoch": epoch, "step": position.step})
+        event = {**metrics, "kind": "epoch", "epoch": epoch, "step": position.step}
+        self._save({**event, "train": trained} if trained else event)
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
 
     def split(self, fault: Fault) -> None:
@@ -135,6 +140,7 @@ class Attempt:
             tensors=measured.tensors,
             tensors_of=split,
         )
+        self.hooks.end()
         if self.worker.rank == 0:
             write_result(self.worker.run_dir, result)
         return result
@@ -162,7 +168,7 @@ class Attempt:
         loop, worker = self.recipe.loop, self.worker
         steps = plan_steps(
             remaining,
-            self.recipe.dataset.batch_size,
+            self.recipe.batch_size,
             self.recipe.accumulate(worker.world_size),
             worker.rank,
             worker.world_size,
@@ -192,7 +198,10 @@ class Attempt:
 
     def _measure(self, split: str) -> Evaluation:
         rows = self.recipe.micro_batch_rows(self.worker.world_size)
-        return evaluate(self.task, self.worker, split, rows)
+        self.hooks.begin_split(split)
+        evaluation = evaluate(self.task, self.worker, split, rows)
+        evaluation.metrics |= self.hooks.end_split(split)
+        return evaluation
 
     def _compare_with_best(self, metrics: dict[str, float]) -> None:
         position, score = self.position, metrics.get(self.task.primary)
@@ -238,23 +247,29 @@ class Attempt:
         if snapshot is None:
             self.position = Position(self.num_rows, total_steps, worker.world_size)
             self.ledger = Ledger(self.num_rows)
-            self.learner = make_learner(self.task, worker, self.recipe, total_steps)
         else:
             self._check_same(snapshot.position, total_steps)
             self.position, self.ledger = snapshot.position, snapshot.ledger
-            if snapshot.weights:
-                self.task.model.load_state_dict(snapshot.weights)
-            self.learner = make_learner(self.task, worker, self.recipe, total_steps)
-            if snapshot.shards and self.learner.shards is None:
-                snapshot = consolidated(snapshot)
-                self.task.model.load_state_dict(snapshot.weights)
-            self.learner.load_state_dict(snapshot.state)
-            self._load_shards(snapshot.shards)
-            self._continue_random_numbers(snapshot.state["random"])
             self.position.attempts += 1
             self.position.world_size = worker.world_size
+            if snapshot.weights:
+                self.task.model.load_state_dict(snapshot.weights)
+        self.hooks.begin(self.position, self.recipe, worker.rank, worker.device)
+        self.learner = make_learner(self.task, worker, self.recipe, total_steps)
+        if snapshot is not None:
+            self._continue(snapshot)
         worker.pulse.beat(self.position.step)
         self._log(self._start_event())
+        for note in self.hooks.notes():
+            self._log({"kind": "note", "text": note})
+
+    def _continue(self, snapshot: Snapshot) -> None:
+        if snapshot.shards and self.learner.shards is None:
+            snapshot = consolidated(snapshot)
+            self.task.model.load_state_dict(snapshot.weights)
+        self.learner.load_state_dict(snapshot.state)
+        self._load_shards(snapshot.shards)
+        self._continue_random_numbers(snapshot.state["random"])
 
     def _load_shards(self, shards: str | None) -> None:
         if shards is not None and self.learner.shards is not None:
@@ -292,7 +307,7 @@ class Attempt:
             "total_steps": position.total_steps,
             "steps_per_epoch": self.recipe.steps_per_epoch(self.num_rows),
             "num_rows": {split: worker.num_rows(split) for split in ("train", "val", "test")},
-            "batch_size": self.recipe.dataset.batch_size,
+            "batch_size": self.recipe.batch_size,
             "world_size": worker.world_size,
             "accumulate": self.recipe.accumulate(worker.world_size),
             "attempt": position.attempts,

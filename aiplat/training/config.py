@@ -1,6 +1,7 @@
 """What a user chooses about a training run: the loop, its checkpoints and the data it reads."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from aiplat.errors import ConfigError
 
@@ -106,19 +107,21 @@ class CheckpointConfig:
 class DatasetConfig:
     """Which dataset version to train on, and how its rows are dealt.
 
-    batch_size: rows of one optimizer step, over all workers and micro-batches.
+    batch_size: rows of one optimizer step, over all workers and micro-batches; `auto`: the most
+        that fits the workers the run begins with, tried once for a model and kind of device.
     cache_bytes: memory that each worker may fill with decoded images, so that an image which is
         not augmented is decoded once; 0: decode it every time.
     """
 
     name: str
     version: str = "latest"
-    batch_size: int = 256
+    batch_size: int | Literal["auto"] = 256
     shuffle: bool = True
     cache_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        _require_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size != "auto":
+            _require_at_least("batch_size", self.batch_size, 1)
         _require_at_least("cache_bytes", self.cache_bytes, 0)
 
 

@@ -17,8 +17,12 @@ from aiplat.store import files
 from aiplat.tasks.build import BuildSource, build_task
 from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Task
+from aiplat.training.hooks import build_optimizer, hooks_of
+from aiplat.training.lightning.support import is_lightning
+from aiplat.training.lightning.task import LightningTask
 from aiplat.training.recipe import Recipe
 from aiplat.training.seeding import seed_everything
+from aiplat.training.snapshot import Position
 
 # Enough to fit a tokenizer to, and to read in seconds.
 _MAX_TEXTS = 1_000_000
@@ -50,7 +54,8 @@ class TrainJob:
                 self._texts,
                 self.recipe.dataset.cache_bytes,
             )
-            return build_task(self.model, self.task, source)
+            task = build_task(self.model, self.task, source)
+        return LightningTask(task) if is_lightning(task.model) else task
 
     def rehearse(self) -> Task:
         """Take a few rows the whole way, from the shards to a loss and an answer.
@@ -62,12 +67,29 @@ class TrainJob:
             table = next(iter(self.version.read("train", [ROW_ID, *task.columns])), None)
         if table is None or not table.num_rows:
             raise DataError(f"dataset version {self.version.id} has no rows in its split 'train'")
+        self._rehearse_steps(task, table.slice(0, _REHEARSED_ROWS))
+        return task
+
+    def _rehearse_steps(self, task: Task, table: pa.Table) -> None:
+        """A training step without its backward pass, a measurement and an answer."""
+        hooks, num_rows = hooks_of(task), self.version.num_rows("train")
+        # Of an automatic batch size the workers find out.
+        recipe = self.recipe.of_batch_size(_REHEARSED_ROWS)
+        total_steps = recipe.total_steps(num_rows)
+        position = Position(num_rows, total_steps, world_size=1)
+        hooks.begin(position, recipe, rank=0, device=torch.device("cpu"))
+        build_optimizer(task, recipe, total_steps)
         task.model.eval()
         with torch.no_grad(), self.version.blamed():
-            batch = encode_rows(table.slice(0, _REHEARSED_ROWS), task, augment=True)
+            batch = encode_rows(table, task, augment=True)
+            hooks.begin_epoch()
             task.loss(batch)
+            hooks.begin_split("val")
+            task.measure(batch, task.metrics())
+            hooks.end_split("val")
+            hooks.end_epoch({})
             task.predict(batch)
-        return task
+        hooks.check_state()
 
     def _texts(self, column: str) -> Iterable[str]:
         """The texts of a column of the training split, in order."""

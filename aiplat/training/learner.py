@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from aiplat.datasets.versions import ROW_ID
+from aiplat.errors import ConfigError
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.averages import Averages
 from aiplat.training.blocks import recompute_activations, without_statistics
 from aiplat.training.collective import compress_gradients, gather_rows
 from aiplat.training.config import LoopConfig
 from aiplat.training.guard import Guard, gradient_norm
+from aiplat.training.hooks import Hooks, build_optimizer, hooks_of
+from aiplat.training.optim import Schedule
 from aiplat.training.precision import Precision, choose_precision
 from aiplat.training.recipe import Recipe
 from aiplat.training.sharding import Sharding, check_scaled, distributed_like, whole
@@ -59,22 +61,23 @@ class TaskLoss(nn.Module):
 class Learner:
     """What a step works with.
 
-    loss: the task's loss, wrapped so that ranks share its gradients. sharding: None where every
-    rank has the whole model. shards: what ranks hold parts of, then; that state is in neither
-    `state_dict` nor a snapshot. guard: keeps out what is not finite, where that is wanted.
-    measures_norm: the gradient's norm is wanted although nothing is clipped. phase: what a step
-    tells the names of its phases to (see `Profile`).
+    loss: the task's loss, wrapped so that ranks share its gradients. hooks: of the task. sharding:
+    None where every rank has the whole model. shards: what ranks hold parts of, then; that state is
+    in neither `state_dict` nor a snapshot. guard: keeps out what is not finite, where that is
+    wanted. measures_norm: the gradient's norm is wanted although nothing is clipped. phase: what a
+    step tells the names of its phases to (see `Profile`).
     """
 
     model: nn.Module
     loss: nn.Module
     optimizer: Optimizer
-    schedule: LRScheduler | None
+    schedule: Schedule | None
     precision: Precision
     averages: Averages | None
     clip_norm: float | None
     device: torch.device
     world_size: int
+    hooks: Hooks
     sharding: Sharding | None = None
     shards: Shards | None = None
     guard: Guard | None = None
@@ -150,6 +153,7 @@ class Learner:
             "schedule": self.schedule,
             "scaler": self.precision.scaler,
             "averages": self.averages,
+            "hooks": self.hooks,
         }
 
 
@@ -159,6 +163,11 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
     if worker.world_size > 1 and hasattr(task, "gather"):
         task.gather = gather_rows
     precision = choose_precision(loop.precision, worker.device)
+    if is_sharded(worker) and isinstance(task, Hooks):
+        raise ConfigError(
+            "scale.strategy is fsdp, which cannot cut a model that brings its own training code "
+            "(a LightningModule); set scale.strategy=ddp"
+        )
     sharding = Sharding(task, worker.device) if is_sharded(worker) else None
     trained = sharding.trained if sharding else task
     _settle(trained.model, loop)
@@ -168,7 +177,7 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         loss = worker.prepare(TaskLoss(trained))
         if loop.compress_gradients:
             compress_gradients(loss)
-    optimizer = recipe.make_optimizer(trained.model)
+    optimizer, schedule = build_optimizer(trained, recipe, total_steps)
     averages = Averages(trained.model, loop.ema_decay) if loop.ema_decay else None
     if sharding and precision.scaler is not None:
         check_scaled(optimizer)
@@ -176,12 +185,13 @@ def make_learner(task: Task, worker: Worker, recipe: Recipe, total_steps: int) -
         model=trained.model,
         loss=loss,
         optimizer=optimizer,
-        schedule=recipe.make_schedule(optimizer, total_steps) if recipe.make_schedule else None,
+        schedule=schedule,
         precision=precision,
         averages=averages,
         clip_norm=loop.clip_norm,
         device=worker.device,
         world_size=worker.world_size,
+        hooks=hooks_of(task),
         sharding=sharding,
         shards=ShardedState(trained.model, optimizer, averages) if sharding else None,
         guard=Guard(trained.model, optimizer) if loop.on_nan == "skip" else None,

@@ -9,6 +9,7 @@ from aiplat.training.attempt import Attempt
 from aiplat.training.collective import broadcast_object
 from aiplat.training.recipe import Recipe
 from aiplat.training.result import FitResult, best_weights, read_result
+from aiplat.training.sizing import sized
 from aiplat.training.step import train_step
 from aiplat.training.triage import survived, watched
 from aiplat.training.worker import Worker
@@ -29,6 +30,7 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     if earlier is not None:
         task.model.load_state_dict(best_weights(worker.run_dir))
         return replace(earlier, already_finished=True)
+    recipe = sized(recipe, task, worker)
     with watched(worker, recipe):
         attempt = Attempt(task, worker, recipe)
         with attempt.saver.finishing():

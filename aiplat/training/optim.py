@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
@@ -17,6 +17,23 @@ from torch.optim.lr_scheduler import (
 
 from aiplat.config import targets
 from aiplat.errors import ConfigError
+
+
+class Schedule(Protocol):
+    """What moves the learning rate: told of every step."""
+
+    def step(self) -> None:
+        """An optimizer step was done."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue a schedule."""
+        ...
+
 
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 MakeSchedule = Callable[[Optimizer, int], LRScheduler]

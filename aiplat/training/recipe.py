@@ -1,6 +1,6 @@
 """How to train: the choices of a run in one value, without the task and without the process."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiplat.errors import ConfigError, DataError
 from aiplat.tasks.task import Task
@@ -14,21 +14,35 @@ from aiplat.training.worker import Worker, is_sharded
 class Recipe:
     """The sections that the loop reads.
 
-    make_schedule: None keeps the optimizer's learning rate. full_workers: how many workers share a
-    step when none is missing; None: as many as there are.
+    make_optimizer: None takes the one that the task brings. make_schedule: None takes the task's,
+    or where it has none keeps the optimizer's learning rate. full_workers: how many workers share a
+    step when none is missing; None: as many as there are. cache: a folder or URI for what can be
+    found out again; None keeps nothing.
     """
 
     dataset: DatasetConfig
-    make_optimizer: MakeOptimizer
+    make_optimizer: MakeOptimizer | None
     make_schedule: MakeSchedule | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 0
     full_workers: int | None = None
+    cache: str | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of one optimizer step."""
+        if self.dataset.batch_size == "auto":
+            raise ValueError("dataset.batch_size is auto: aiplat.training.sizing finds a number")
+        return self.dataset.batch_size
+
+    def of_batch_size(self, rows: int) -> "Recipe":
+        """The same with so many rows a step."""
+        return replace(self, dataset=replace(self.dataset, batch_size=rows))
 
     def steps_per_epoch(self, num_rows: int) -> int:
         """Optimizer steps of a whole epoch."""
-        return num_batches(num_rows, self.dataset.batch_size)
+        return num_batches(num_rows, self.batch_size)
 
     def total_steps(self, num_rows: int) -> int:
         """Optimizer steps of the whole run, if nothing stops it early."""
@@ -46,7 +60,7 @@ class Recipe:
 
     def micro_batch_rows(self, world_size: int) -> int:
         """Rows that one rank computes at a time, at most."""
-        return -(-self.dataset.batch_size // (world_size * self.accumulate(world_size)))
+        return -(-self.batch_size // (world_size * self.accumulate(world_size)))
 
 
 def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
@@ -80,10 +94,10 @@ def _check_coupled(recipe: Recipe, num_rows: int, world_size: int) -> None:
             "batch with each other, so cutting the batch changes its loss; set loop.accumulate=1"
         )
     # The last two batches share their rows, so that none is smaller than half a batch.
-    smallest = min(recipe.dataset.batch_size // 2, num_rows)
+    smallest = min(recipe.batch_size // 2, num_rows)
     if smallest < world_size:
         raise ConfigError(
-            f"dataset.batch_size is {recipe.dataset.batch_size} for {num_rows} rows and "
+            f"dataset.batch_size is {recipe.batch_size} for {num_rows} rows and "
             f"{world_size} workers: this task needs a row for every worker in every batch; raise "
             "dataset.batch_size or lower scale.num_workers"
         )

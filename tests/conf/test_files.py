@@ -15,7 +15,7 @@ from tests.conf.roots import REQUIRED, ROOTS
 CONF = conf_dir()
 GROUPS = groups((CONF,))
 EXPERIMENTS = sorted(GROUPS["exp"])
-PROMISED = {"bert", "clip", "clip_contrastive", "resnet50", "tabular"}
+PROMISED = {"bert", "bert_lightning", "clip", "clip_contrastive", "resnet50", "tabular"}
 
 
 def takers(group: str) -> list[str]:

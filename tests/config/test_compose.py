@@ -23,6 +23,11 @@ def test_defaults_then_files_then_the_command_line_decide() -> None:
     assert config.model["tower"] == {"_target_": "tests.config.parts.Tower", "width": 8}
 
 
+def test_null_for_a_group_takes_away_what_the_files_choose() -> None:
+    assert compose("job", Root, ["+exp=good", "schedule=null"]).schedule is None
+    assert "it is required: choose one with model=<name>" in fault("+exp=good", "model=null")
+
+
 def test_a_typo_on_the_command_line_names_the_nearest_key() -> None:
     message = fault("+exp=good", "loop.max_epoch=3")
     assert "loop.max_epoch (loop.max_epoch=3 on the command line): no such key" in message

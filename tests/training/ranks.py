@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aiplat.tasks.task import Batch
+from aiplat.tasks.task import Batch, Task
 from aiplat.training.checkpoint import Checkpoints
 from aiplat.training.collective import gather_rows
 from aiplat.training.evaluation import evaluate
 from aiplat.training.local import LocalWorker
 from aiplat.training.loop import fit
-from tests.fakes import TinyTask, blobs
+from tests.fakes import TinyTask, blobs, splits
+from tests.training.lightning.modules import Blobs, task
 from tests.training.runs import (
     CutOffError,
     MortalWorker,
@@ -61,13 +62,18 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
     """Everything that needs more than one process, in one start of them."""
     here = Path(folder)
 
-    def go(run: Run, task: TinyTask, dies_after: int | None = None) -> dict[int, float]:
+    def go(run: Run, task: Task, dies_after: int | None = None) -> dict[int, float]:
         worker = MortalWorker(
             run.tables, task, str(run.folder), rank, world_size, dies_after=dies_after
         )
         with suppress(CutOffError):
             fit(task, worker, run.recipe())
         return losses(worker)
+
+    def epochs(run: Run, task: Task) -> list[dict[str, Any]]:
+        worker = LocalWorker(run.tables, task, str(run.folder), rank, world_size)
+        fit(task, worker, run.recipe())
+        return [event for event in worker.events if event["kind"] == "epoch"]
 
     found = {
         "curve": go(curve(here), TinyTask(smooth_model())),
@@ -80,6 +86,7 @@ def train_in_group(rank: int, world_size: int, folder: str) -> None:
         "from one": go(curve(here, "from one"), TinyTask(smooth_model())),
         "to one": go(curve(here, "to one"), TinyTask(smooth_model()), dies_after=5),
         "asked": asked(rank, world_size, here),
+        "module": epochs(module(here), task(Blobs(dropout=0.0))),
         "measured": [measured(rank, world_size, num_rows) for num_rows in MEASURED],
         "gathered": gathered(rank),
     }
@@ -138,6 +145,12 @@ def saving_all_the_time(folder: str) -> Run:
 def train_saving_all_the_time(folder: str) -> None:
     """A process of its own, for as long as it lives."""
     saving_all_the_time(folder).go()
+
+
+def module(folder: Path) -> Run:
+    """A LightningModule; of one validation row, the second rank sees none."""
+    tables = splits(val=1, test=0)
+    return Run(folder / "module", tables, batch_size=33, optimizer=None, schedule=None)
 
 
 def measured(rank: int, world_size: int, num_rows: int) -> Any:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from aiplat.store import files
-from aiplat.tasks.task import Batch
+from aiplat.tasks.task import Batch, Task
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
 from aiplat.training.local import LocalWorker
 from aiplat.training.loop import FitResult, Recipe, fit
@@ -89,12 +89,12 @@ class Run:
             seed=7,
         )
 
-    def go(self, task: TinyTask | None = None) -> tuple[FitResult, MortalWorker]:
+    def go(self, task: Task | None = None) -> tuple[FitResult, MortalWorker]:
         task = task or TinyTask(smooth_model())
         worker = MortalWorker(self.tables, task, str(self.folder))
         return fit(task, worker, self.recipe()), worker
 
-    def cut_off(self, after: int, task: TinyTask | None = None) -> MortalWorker:
+    def cut_off(self, after: int, task: Task | None = None) -> MortalWorker:
         """Train for so many steps, then die."""
         task = task or TinyTask(smooth_model())
         worker = MortalWorker(self.tables, task, str(self.folder), dies_after=after)

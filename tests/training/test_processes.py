@@ -13,6 +13,7 @@ from aiplat.training.local import run_processes
 from aiplat.training.records import read_samples
 from tests.fakes import TinyTask
 from tests.training import ranks
+from tests.training.lightning.modules import Blobs, task
 from tests.training.runs import Run, losses, smooth_model
 
 
@@ -108,6 +109,18 @@ def test_a_process_killed_while_it_saves_loses_no_row_and_repeats_none(
 def test_all_ranks_save_when_one_is_asked_to(found: list[dict[str, Any]]) -> None:
     assert found[0]["asked"] == [[1], ["saved at step 1, as was asked"]]
     assert found[1]["asked"] == [[1], []]
+
+
+@pytest.mark.filterwarnings("ignore:No (positive|negative) samples:UserWarning")
+def test_what_a_module_logs_is_that_of_all_ranks(
+    tmp_path: Path, found: list[dict[str, Any]]
+) -> None:
+    _, alone = ranks.module(tmp_path).go(task(Blobs(dropout=0.0)))
+    expected = [event for event in alone.events if event["kind"] == "epoch"]
+    for ours, event in zip(found[0]["module"], expected, strict=True):
+        for name in ("accuracy", "val_accuracy", "val_loss"):
+            assert ours[name] == pytest.approx(event[name], abs=1e-4)
+        assert ours["train"] == pytest.approx(event["train"], abs=1e-4)
 
 
 def test_metrics_count_every_row_once_on_all_ranks(found: list[dict[str, Any]]) -> None:

@@ -1,0 +1,1 @@
+"""A LightningModule in our loop: its steps, hooks, log and optimizer, without a Trainer."""
