@@ -19,7 +19,6 @@ from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Task
 from aiplat.training.hooks import build_optimizer, hooks_of
 from aiplat.training.lightning.support import is_lightning
-from aiplat.training.lightning.task import LightningTask
 from aiplat.training.recipe import Recipe
 from aiplat.training.seeding import seed_everything
 from aiplat.training.snapshot import Position
@@ -55,7 +54,12 @@ class TrainJob:
                 self.recipe.dataset.cache_bytes,
             )
             task = build_task(self.model, self.task, source)
-        return LightningTask(task) if is_lightning(task.model) else task
+        if not is_lightning(task.model):
+            return task
+        # Its torchmetrics takes longer to import than torch.
+        from aiplat.training.lightning.task import LightningTask
+
+        return LightningTask(task)
 
     def rehearse(self) -> Task:
         """Take a few rows the whole way, from the shards to a loss and an answer.
