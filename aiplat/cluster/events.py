@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray import train
 from ray.util import get_current_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -135,6 +134,9 @@ def origin() -> Event:
 
     Workers that start and stop together share a placement group.
     """
+    # A process that only keeps events need not wait for Ray Train to be imported.
+    from ray import train
+
     group = get_current_placement_group()
     return {
         "rank": train.get_context().get_world_rank(),

@@ -6,6 +6,7 @@ on from the last checkpoint; what the training code itself raises ends the run a
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -55,15 +56,15 @@ def train_on_cluster(
     ClusterError where workers were lost more often than `scale.max_failures`.
     """
     group = plan_group(scale, can_grow)
-    task = job.rehearse()
+    task = job.build()
     if group.is_elastic and not task.coupled:
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
-    blocks = load_rows(job.version, task.columns)
     recovery = Recovery(job, task, scale.max_failures, watch)
     with (
         watching(recovery.follow) as mailbox,
         last_words(mailbox) as ask_for_last_words,
     ):
+        blocks = _rehearsed(job, task)
         shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
         while True:
             recovery.begin()
@@ -73,6 +74,18 @@ def train_on_cluster(
             except train.TrainingFailedError as error:
                 ask_for_last_words()
                 recovery.answer(error)
+
+
+def _rehearsed(job: TrainJob, task: Task) -> RowBlocks:
+    """The rows of all splits; while they are read, a few of them go the whole way."""
+    beside = ThreadPoolExecutor(max_workers=1)
+    try:
+        blocks = beside.submit(load_rows, job.version, task.columns)
+        job.rehearse(task)
+        return blocks.result()
+    finally:
+        # What fails here need not wait for a large dataset.
+        beside.shutdown(wait=False)
 
 
 def train_worker(shift: _Shift) -> FitResult:

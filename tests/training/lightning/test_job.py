@@ -37,8 +37,9 @@ def config_and_job(folder: Path, *overrides: str) -> tuple[TrainConfig, TrainJob
 
 def test_it_is_rehearsed_trained_exported_and_answers(tmp_path: Path) -> None:
     config, job = config_and_job(tmp_path)
-    assert isinstance(job.rehearse(), LightningTask)
     task = job.build()
+    assert isinstance(task, LightningTask)
+    job.rehearse(task)
     worker = LocalWorker(tables_of(job.version, task), task, job.run_dir)
     result = fit(task, worker, job.recipe)
     assert result.test_metrics["accuracy"] > 0.9
@@ -51,4 +52,4 @@ def test_it_is_rehearsed_trained_exported_and_answers(tmp_path: Path) -> None:
 def test_what_every_worker_would_refuse_the_rehearsal_does(tmp_path: Path) -> None:
     _, job = config_and_job(tmp_path, "optim=adamw")
     with pytest.raises(ConfigError, match="set optim=null to take the model's"):
-        job.rehearse()
+        job.rehearse(job.build())
