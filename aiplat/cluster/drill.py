@@ -22,6 +22,8 @@ from aiplat.training.drill.recovery import Strike
 from aiplat.training.logs import LogReader, parsed
 
 _POLL_S = 0.1
+# Providers of spot machines give half a minute and more; a run must not need all of it.
+_NOTICE_S = 10
 # A run that cannot go on without the lost node must not wait for itself to be back.
 _REPLACE_AFTER_S = 30.0
 # Recovering for longer is a failure of the drill; the hard bar is 120 s.
@@ -144,8 +146,11 @@ class _Disturbance:
         pids = self.nodes.train_workers()
         if not pids:
             return None
-        if kill.kind == "node":
-            return partial(self._kill_node, kill.victim)
+        if kill.kind in ("node", "preemption"):
+            node = self._chosen_node(kill.victim)
+            if kill.kind == "preemption":
+                self._give_notice(node)
+            return partial(self._kill_node, node)
         return partial(os.kill, pids[kill.victim % len(pids)], signal.SIGKILL)
 
     def _strike(self, kill: Kill, blow: Callable[[], None]) -> None:
@@ -161,10 +166,21 @@ class _Disturbance:
         self.strikes.append(strike)
         self.told("strike", {"strike": strike})
 
-    def _kill_node(self, victim: int) -> None:
-        """Kill a node that works, and owe the cluster another one."""
+    def _give_notice(self, node: Node) -> None:
+        """Announce that a node will be taken away, and follow the run until then."""
+        self.nodes.give_notice(node, _NOTICE_S)
+        until = time.monotonic() + _NOTICE_S
+        while time.monotonic() < until and self.process.poll() is None:
+            self._look()
+            time.sleep(_POLL_S)
+
+    def _chosen_node(self, victim: int) -> Node:
         working = [node for node in self.nodes.nodes if node.train_workers()] or self.nodes.nodes
-        self.nodes.kill(working[victim % len(working)])
+        return working[victim % len(working)]
+
+    def _kill_node(self, node: Node) -> None:
+        """Kill a node, and owe the cluster another one."""
+        self.nodes.kill(node)
         replacements = self.stage.replacements
         self.owed.append(replacements[self.num_replaced % len(replacements)])
         self.num_replaced += 1

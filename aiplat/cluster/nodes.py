@@ -32,6 +32,7 @@ _AGENT_PORTS = (
     "runtime-env-agent-port",
 )
 _WORKER_TITLE = b"RayTrainWorker"
+_NODE_ID = b"--node_id="
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Node:
     def train_workers(self) -> list[int]:
         """The processes of training workers on this node, the oldest first."""
         return sorted(pid for pid in self.processes() if _WORKER_TITLE in _title(pid))
+
+    def ray_id(self) -> str:
+        """What Ray calls the node."""
+        for pid in self.processes():
+            for argument in _title(pid).split(b"\0"):
+                if argument.startswith(_NODE_ID):
+                    return argument.removeprefix(_NODE_ID).decode()
+        raise ClusterError(f"node {self.number} of this machine does not run")
 
 
 class LocalNodes:
@@ -111,6 +120,21 @@ class LocalNodes:
     def wait(self, node: Node) -> None:
         """Return once the node has joined."""
         self._await(self._started[node.number], node.number)
+
+    def give_notice(self, node: Node, seconds: int) -> None:
+        """Tell the cluster that it will lose the node by then, as providers of spot machines do.
+
+        Raises ClusterError where Ray does not take the notice.
+        """
+        command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
+        command += [f"--address={self.address}", f"--node-id={node.ray_id()}"]
+        command += ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=preempted"]
+        command += [f"--deadline-remaining-seconds={seconds}"]
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            command, env=self._environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ClusterError(f"a node could not be given notice: {done.stderr or done.stdout}")
 
     def kill(self, node: Node) -> None:
         """SIGKILL all of the node's processes at once, as a machine that loses its power."""

@@ -5,6 +5,7 @@ on from the last checkpoint; what the training code itself raises ends the run a
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -117,6 +118,7 @@ class RayWorker:
         self.sender = sender
         self.version = shift.job.version
         self.reader = RowReader(shift.blocks)
+        self.leaving: list[int] = []
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """See `Worker`."""
@@ -135,8 +137,14 @@ class RayWorker:
         self.sender.send(event)
 
     def save_requested(self) -> bool:
-        """See `Worker`."""
-        return False
+        """See `Worker`. True once for every notice that nodes of the run are to be taken away."""
+        notice = train.get_preemption_info()
+        if notice is None or notice.preempted_ranks == self.leaving:
+            return False
+        self.leaving = notice.preempted_ranks
+        if self.rank == 0:
+            self.log({"kind": "note", "text": _said(notice)})
+        return True
 
     def report(self, metrics: dict[str, float]) -> None:
         """See `Worker`."""
@@ -152,6 +160,15 @@ class RayWorker:
             return tensor
         # From pinned memory the copy runs beside the computation.
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _said(notice: train.PreemptionInfo) -> str:
+    """What a notice says, in a line."""
+    ranks = ", ".join(map(str, notice.preempted_ranks))
+    when = ""
+    if notice.deadline_ms is not None:
+        when = f" in {max(0.0, notice.deadline_ms / 1000 - time.time()):.0f} s"
+    return f"the node of rank {ranks} is to be taken away{when}: saving now"
 
 
 def _trainer(shift: _Shift, group: WorkerGroup, scale: ScaleConfig) -> TorchTrainer:

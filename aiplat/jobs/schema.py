@@ -75,7 +75,8 @@ class DrillConfig(TrainConfig):
 
     name: of the drill; its runs are called after it. The report is in drills/<name> under storage.
     kills: how often, spread over the run at random steps that the seed decides.
-    kinds: what is killed, each equally often: `worker`, `node`, `driver`.
+    kinds: what is killed, each equally often: `worker`, `node`, `driver`; `preemption` is a node
+        that is told of it ten seconds before.
     corrupt: at how many of the kills the latest checkpoint is damaged as well.
     nodes: CPUs of each node of the cluster; they need not exist.
     replacements: CPUs of the nodes that take the place of killed ones, in turn.
@@ -85,8 +86,8 @@ class DrillConfig(TrainConfig):
     """
 
     kills: int = 20
-    kinds: list[Literal["worker", "node", "driver"]] = field(
-        default_factory=lambda: ["worker", "node", "driver"]
+    kinds: list[Literal["worker", "node", "preemption", "driver"]] = field(
+        default_factory=lambda: ["worker", "node", "preemption", "driver"]
     )
     corrupt: int = 0
     nodes: list[int] = field(default_factory=lambda: [2, 2])

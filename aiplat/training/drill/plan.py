@@ -8,8 +8,6 @@ import numpy as np
 
 from aiplat.errors import ConfigError
 
-KINDS = ("worker", "node", "driver")
-
 
 @dataclass(frozen=True)
 class Kill:
