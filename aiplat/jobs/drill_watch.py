@@ -31,7 +31,7 @@ class DrillWatch:
             damaged = f", {strike.damaged} damaged" if strike.damaged else ""
             self.console.print(
                 f"kill {strike.kill.number}/{self.num_kills}: {strike.kill.kind} at step "
-                f"{strike.step} of epoch {strike.epoch}, {strike.num_workers} workers{damaged}"
+                f"{strike.step} of epoch {strike.epoch}, {_workers(strike.num_workers)}{damaged}"
             )
         elif told["kind"] in ("note", "failure"):
             self.console.print(f"  [dim]{escape(told.get('text', ''))}[/]")
@@ -46,7 +46,7 @@ class DrillWatch:
             workers, step = self.start["world_size"], self.start["step"]
             seconds = event["at"] - self.struck_at
             self.console.print(
-                f"  {workers} workers went on from step {step} after {seconds:.1f} s"
+                f"  {_workers(workers)} went on from step {step} after {seconds:.1f} s"
             )
             self.struck_at = None
 
@@ -75,3 +75,7 @@ def show_report(console: Console, report: DrillReport, folder: Path) -> None:
         f"{found.gap:.4f} apart, noise {found.noise:.4f}"
     )
     console.print(f"report: {folder}")
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"

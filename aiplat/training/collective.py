@@ -1,22 +1,52 @@
 """What the ranks of a run do together: average gradients, share values, gather rows.
 
-Works on torch's default process group; without one, every function is that of a lone process.
+Works on torch's default process group; without one, every function is that of a lone process,
+within `among` a fault.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from aiplat.errors import AiplatError
+
 T = TypeVar("T")
+
+_EXPECTED: ContextVar[int | None] = ContextVar("expected", default=None)
+
+
+class GroupEndedError(AiplatError):
+    """The process group was taken away while its ranks were at work."""
+
+
+@contextmanager
+def among(world_size: int) -> Iterator[None]:
+    """Within the block there are so many ranks, on this thread.
+
+    Whoever started them may take the process group away while they work, to start others. A rank
+    that went on as if it were alone would save what it alone had trained on as everyone's.
+    """
+    token = _EXPECTED.set(world_size)
+    try:
+        yield
+    finally:
+        _EXPECTED.reset(token)
 
 
 def num_ranks() -> int:
-    """How many processes take part."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1
-    return distributed.get_world_size()
+    """How many processes take part. Raises GroupEndedError where some of `among` are gone."""
+    found = 1
+    if distributed.is_available() and distributed.is_initialized():
+        found = distributed.get_world_size()
+    expected = _EXPECTED.get()
+    if expected not in (None, found):
+        raise GroupEndedError(f"of {expected} ranks {found} are left: the group was ended")
+    return found
 
 
 def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:

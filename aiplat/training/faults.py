@@ -18,6 +18,7 @@ import torch
 from aiplat.errors import AiplatError, DataError
 from aiplat.store import files
 from aiplat.training.checkpoint import CheckpointError
+from aiplat.training.collective import GroupEndedError
 from aiplat.training.divergence import DivergenceError
 
 Cause = Literal["oom", "nan", "code", "lost", "preempted", "data", "stall", "disk"]
@@ -180,6 +181,8 @@ def _is_of_disks(error: BaseException) -> bool:
 
 
 def _is_of_peers(error: BaseException) -> bool:
+    if isinstance(error, GroupEndedError):
+        return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(part in text for part in _OF_PEERS)
 

@@ -6,7 +6,7 @@ import torch
 
 from aiplat.tasks.task import Task
 from aiplat.training.attempt import Attempt
-from aiplat.training.collective import broadcast_object
+from aiplat.training.collective import among, broadcast_object
 from aiplat.training.recipe import Recipe
 from aiplat.training.result import FitResult, best_weights, read_result
 from aiplat.training.sizing import sized
@@ -26,6 +26,11 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     if worker.device.type == "cuda":
         # What ranks say to each other over NCCL goes by way of the current device.
         torch.cuda.set_device(worker.device)
+    with among(worker.world_size):
+        return _fit(task, worker, recipe)
+
+
+def _fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
     earlier = broadcast_object(read_result(worker.run_dir) if worker.rank == 0 else None)
     if earlier is not None:
         task.model.load_state_dict(best_weights(worker.run_dir))

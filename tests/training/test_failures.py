@@ -32,6 +32,18 @@ def test_a_killed_process_is_the_cause_and_not_what_its_peers_met(tmp_path: Path
     assert is_each_row_once(tmp_path / "run")
 
 
+def test_ranks_whose_group_is_taken_away_do_not_go_on_alone(tmp_path: Path) -> None:
+    group = Group(two_ranks(tmp_path / "run"))
+    group.attempt(failing.loses_its_group, at=4)
+    after = group.attempt()
+    assert not group.causes
+    # What one of them did on its own after the checkpoint of step 2 is not in one of step 4.
+    assert min(after) == 3
+    expected = undisturbed(tmp_path / "alone")
+    assert after == pytest.approx({step: expected[step] for step in after}, abs=1e-5)
+    assert is_each_row_once(tmp_path / "run")
+
+
 def test_a_step_that_does_not_fit_into_memory_goes_on_in_smaller_parts(tmp_path: Path) -> None:
     group = Group(two_ranks(tmp_path / "run"), max_failures=0)
     group.attempt(failing.needs_memory, at=1)
