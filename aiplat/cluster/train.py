@@ -23,7 +23,7 @@ from aiplat.cluster.group import WorkerGroup, plan_group
 from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
 from aiplat.cluster.output import forwarded
-from aiplat.cluster.reservation import ask_anew
+from aiplat.cluster.reservation import asking_anew
 from aiplat.cluster.scale import ScaleConfig
 from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Batch, Task
@@ -72,8 +72,8 @@ def train_on_cluster(
             recovery.begin()
             try:
                 trainer = _trainer(shift, group, scale)
-                ask_anew(job.run_dir, trainer)
-                result: FitResult = trainer.fit().return_value
+                with asking_anew(job.run_dir, trainer):
+                    result: FitResult = trainer.fit().return_value
                 return result
             except train.TrainingFailedError as error:
                 ask_for_last_words()
