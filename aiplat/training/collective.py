@@ -29,11 +29,16 @@ def among(world_size: int) -> Iterator[None]:
     """Within the block there are so many ranks, on this thread.
 
     Whoever started them may take the process group away while they work, to start others. A rank
-    that went on as if it were alone would save what it alone had trained on as everyone's.
+    that went on as if it were alone would save what it alone had trained on as everyone's. What it
+    meets then, in the middle of anything, is a GroupEndedError.
     """
     token = _EXPECTED.set(world_size)
     try:
         yield
+    except Exception as error:
+        if world_size == 1 or distributed.is_initialized() or isinstance(error, GroupEndedError):
+            raise
+        raise GroupEndedError(f"the group of {world_size} ranks was ended") from error
     finally:
         _EXPECTED.reset(token)
 

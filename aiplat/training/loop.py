@@ -27,16 +27,12 @@ def fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
         # What ranks say to each other over NCCL goes by way of the current device.
         torch.cuda.set_device(worker.device)
     with among(worker.world_size):
-        return _fit(task, worker, recipe)
-
-
-def _fit(task: Task, worker: Worker, recipe: Recipe) -> FitResult:
-    earlier = broadcast_object(read_result(worker.run_dir) if worker.rank == 0 else None)
-    if earlier is not None:
-        task.model.load_state_dict(best_weights(worker.run_dir))
-        return replace(earlier, already_finished=True)
-    recipe = sized(recipe, task, worker)
-    with watched(worker, recipe):
+        earlier = broadcast_object(read_result(worker.run_dir) if worker.rank == 0 else None)
+        if earlier is not None:
+            task.model.load_state_dict(best_weights(worker.run_dir))
+            return replace(earlier, already_finished=True)
+        recipe = sized(recipe, task, worker)
+    with watched(worker, recipe), among(worker.world_size):
         attempt = Attempt(task, worker, recipe)
         with attempt.saver.finishing():
             while attempt.stopped_because is None:

@@ -62,7 +62,7 @@ class TroubledTask(TinyTask):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         self.asked += 1
-        is_mine = self.rank == 1 or self.trouble is loses_its_group
+        is_mine = self.rank == 1 or self.trouble in LOST_GROUPS
         if self.trouble is not None and is_mine and self.asked >= self.at:
             self.trouble(batch)
         return super().loss(batch)
@@ -76,6 +76,15 @@ def loses_its_group(batch: Batch) -> None:
     """As when whoever started the ranks is about to start others, and they still work."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def loses_its_group_in_a_call(batch: Batch) -> None:
+    """The same between two lines of torch."""
+    loses_its_group(batch)
+    distributed.barrier()
+
+
+LOST_GROUPS = (loses_its_group, loses_its_group_in_a_call)
 
 
 def is_wrong(batch: Batch) -> None:
@@ -140,7 +149,7 @@ class Group:
             ]
             codes = self._codes(ranks)
         # Ray starts other ranks by itself where it took the group away.
-        if codes != [0, 0] and trouble is not loses_its_group:
+        if codes != [0, 0] and trouble not in LOST_GROUPS:
             dead = {rank: ActorDiedError(f"exit {code}") for rank, code in enumerate(codes) if code}
             raised = {rank: dead[rank] for rank in dead if codes[rank] != 1}
             self.recovery.answer(GroupError(dict(raised)))

@@ -1,11 +1,14 @@
 """Each failure, provoked for real in one of two processes: its one line, and what follows."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aiplat.errors import ClusterError
+from aiplat.tasks.task import Batch
+from aiplat.training.faults import read_faults
 from aiplat.training.records import read_samples
 from tests.training import failing
 from tests.training.failing import Group, two_ranks
@@ -32,9 +35,14 @@ def test_a_killed_process_is_the_cause_and_not_what_its_peers_met(tmp_path: Path
     assert is_each_row_once(tmp_path / "run")
 
 
-def test_ranks_whose_group_is_taken_away_do_not_go_on_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trouble", failing.LOST_GROUPS)
+def test_ranks_whose_group_is_taken_away_do_not_go_on_alone(
+    tmp_path: Path, trouble: Callable[[Batch], None]
+) -> None:
     group = Group(two_ranks(tmp_path / "run"))
-    group.attempt(failing.loses_its_group, at=4)
+    group.attempt(trouble, at=4)
+    met = read_faults(str(tmp_path / "run"))
+    assert [(fault.error, fault.is_consequence) for fault in met] == [("GroupEndedError", True)] * 2
     after = group.attempt()
     assert not group.causes
     # What one of them did on its own after the checkpoint of step 2 is not in one of step 4.
