@@ -1,6 +1,7 @@
 """Sources whose rows are records with named fields, whatever file format holds them."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -119,7 +120,7 @@ def _split(value: Any, default: str | None) -> tuple[str | None, list[Fault]]:
 
 
 @dataclass(kw_only=True)
-class RecordSource(FieldChoice):
+class RecordSource(FieldChoice, ABC):
     """Records of a file, or of all files of the format below a folder, sorted by name.
 
     If every file of a folder lies in a folder, or has a name that begins, with the word for a
@@ -149,13 +150,13 @@ class RecordSource(FieldChoice):
         """The fields that every record of the file has; None where each has its own."""
         return None
 
+    @abstractmethod
     def sample(self, path: Path) -> Sample:
         """The first SAMPLE_ROWS records of the file, by field."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pieces(self, path: Path, num_rows: int | None) -> Iterable[Piece]:
         """The file cut into pieces, of at most `num_rows` rows where that is given."""
-        raise NotImplementedError
 
     @property
     def columns(self) -> tuple[Column, ...]:
