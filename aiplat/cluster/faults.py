@@ -53,11 +53,14 @@ class Recovery:
     reached: int = 0
     world_size: int = 1
     oom_kills: int = 0
+    nodes: dict[int, str] = field(default_factory=dict)
 
     def follow(self, event: dict[str, Any]) -> None:
-        """Note how far the run has come, and pass the event on."""
+        """Note how far the run has come and which rank is where, and pass the event on."""
         self.reached = max(self.reached, event.get("step") or 0)
         self.world_size = event.get("world_size", self.world_size)
+        if event["kind"] == "worker":
+            self.nodes[event["rank"]] = event["node"]
         self.watch(event)
 
     def begin(self) -> None:
@@ -72,7 +75,7 @@ class Recovery:
         """
         was_killed_for_memory = num_oom_kills() > self.oom_kills
         faults = [*faults_of(error, was_killed_for_memory), *read_faults(self.job.run_dir)]
-        fault = self._split(first_cause(faults))
+        fault = self._split(self._unheard(first_cause(faults), faults))
         self.reached = max([self.reached, *(each.step - 1 for each in faults if each.step)])
         if fault.step is None:
             fault = replace(fault, step=self.reached + 1)
@@ -83,6 +86,19 @@ class Recovery:
             _raise(fault, error, found.reason)
         text = f"going on from the last checkpoint: {found.reason}"
         self.watch({"kind": "note", "text": text})
+
+    def _unheard(self, first: Fault, faults: list[Fault]) -> Fault:
+        """Instead of what its victims met: that a node is silent. Ray notices its death later."""
+        heard = {self.nodes.get(fault.rank) for fault in faults if fault.rank is not None}
+        silent = [
+            rank
+            for rank, node in sorted(self.nodes.items())
+            if rank < self.world_size and node not in heard
+        ]
+        if not (first.is_consequence and heard and silent):
+            return first
+        text = "its node does not answer"
+        return Fault("lost", text, silent[0], first.step, first.at, is_blameless=True)
 
     def _split(self, fault: Fault) -> Fault:
         """Killed for memory, a worker cannot ask for smaller micro-batches: do it in its place."""

@@ -104,6 +104,16 @@ def test_the_kernel_tells_how_many_it_killed_for_memory(tmp_path: Path) -> None:
     assert fault.line == "oom on rank 0: the kernel killed it: out of memory"
 
 
+def test_of_a_silent_node_its_victims_do_not_take_the_blame(recovery: Recovery) -> None:
+    for rank, node in enumerate(["a", "a", "b", "b"]):
+        recovery.follow({"kind": "worker", "rank": rank, "node": node})
+    recovery.follow({"kind": "start", "world_size": 4, "step": 7})
+    # Rank 3 was ended before it could tell anything.
+    recovery.answer(GroupError({2: RuntimeError("gloo: connection reset by peer")}))
+    assert told(recovery, "failure") == ["lost at step 8 on rank 0: its node does not answer"]
+    assert told(recovery, "note")[-1].endswith("not counted, for it is the cluster's doing")
+
+
 @pytest.fixture
 def recovery(tmp_path: Path) -> Recovery:
     recipe = Recipe(DatasetConfig("blobs", batch_size=16), make_optimizer=sgd, loop=LoopConfig())
