@@ -20,6 +20,7 @@ from aiplat.training.checkpoint import COMPLETE
 from aiplat.training.drill.plan import Kill
 from aiplat.training.drill.recovery import Strike
 from aiplat.training.logs import LogReader, parsed
+from aiplat.training.saving import SAVED_AS_ASKED
 
 _POLL_S = 0.1
 # Providers of spot machines give half a minute and more; a run must not need all of it.
@@ -93,7 +94,7 @@ class _Disturbance:
         self.reader = LogReader(stage.run_dir)
         self.epoch = self.step = self.num_workers = 0
         self.struck_at = time.time()
-        self.has_started = self.is_back = False
+        self.has_started = self.is_back = self.has_saved = False
         self.num_replaced = 0
         self.owed: list[int] = []
         self.joining: list[Node] = []
@@ -119,6 +120,8 @@ class _Disturbance:
             self.told("event", event)
             if event["at"] <= self.struck_at:
                 continue
+            if event.get("text", "").endswith(SAVED_AS_ASKED):
+                self.has_saved = True
             if event["kind"] == "start":
                 self.has_started, self.num_workers = True, event["world_size"]
             elif event["kind"] == "step" and self.has_started:
@@ -167,10 +170,11 @@ class _Disturbance:
         self.told("strike", {"strike": strike})
 
     def _give_notice(self, node: Node) -> None:
-        """Announce that a node will be taken away, and follow the run until then."""
+        """Announce that a node will be taken away; return when the run saved, or time is up."""
+        self.has_saved = False
         self.nodes.give_notice(node, _NOTICE_S)
         until = time.monotonic() + _NOTICE_S
-        while time.monotonic() < until and self.process.poll() is None:
+        while time.monotonic() < until and self.process.poll() is None and not self.has_saved:
             self._look()
             time.sleep(_POLL_S)
 

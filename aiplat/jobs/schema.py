@@ -76,7 +76,7 @@ class DrillConfig(TrainConfig):
     name: of the drill; its runs are called after it. The report is in drills/<name> under storage.
     kills: how often, spread over the run at random steps that the seed decides.
     kinds: what is killed, each equally often: `worker`, `node`, `driver`; `preemption` is a node
-        that is told of it ten seconds before.
+        that is given notice: ten seconds, or until the run has saved.
     corrupt: at how many of the kills the latest checkpoint is damaged as well.
     nodes: CPUs of each node of the cluster; they need not exist.
     replacements: CPUs of the nodes that take the place of killed ones, in turn.

@@ -24,6 +24,8 @@ from aiplat.training.seeding import random_state
 from aiplat.training.snapshot import Position, Shards, Snapshot
 from aiplat.training.worker import Worker
 
+SAVED_AS_ASKED = "as was asked"
+
 
 class Saver:
     """The saves of a run, of which one at most is under way. Every rank has one."""
@@ -103,7 +105,7 @@ class Saver:
     def _save_at_once(self, step: int) -> None:
         if self.cadence.at_once and self.worker.rank == 0:
             self.wait()
-            self._note(f"saved at step {step}, as was asked")
+            self._note(f"saved at step {step}, {SAVED_AS_ASKED}")
 
     def _write(
         self, snapshot: Snapshot, row_ids: RowIds, began_at: float, held_up_s: float

@@ -8,6 +8,8 @@ import numpy as np
 
 from aiplat.errors import ConfigError
 
+_PART_WITH_KILLS = 0.75
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -39,8 +41,10 @@ def plan_kills(
             "dataset.batch_size or kills"
         )
     random = np.random.default_rng(seed)
-    # One in each equal part of the run, so that no two fall on the same recovery.
-    edges = np.linspace(2, num_steps, num_kills + 1).astype(int)
+    # One in each equal part, so that no two fall on the same recovery; a run that is fast goes on
+    # while a kill is prepared, so the end is left for those that come late.
+    last = max(num_kills + 2, int(num_steps * _PART_WITH_KILLS))
+    edges = np.linspace(2, last, num_kills + 1).astype(int)
     steps = [int(random.integers(low, high)) for low, high in pairwise(edges)]
     order = [kinds[index % len(kinds)] for index in range(num_kills)]
     random.shuffle(order)

@@ -89,6 +89,9 @@ def _recovery(strike: Strike, events: Sequence[Mapping[str, Any]]) -> Recovery |
     before = [event for event in events if event["at"] <= start["at"]]
     told = next((event for event in before if event["kind"] in _TELLS_OF_LOSS), None)
     known_at = strike.back_at or (told or start)["at"]
+    if told is None and strike.kill.kind == "preemption":
+        # It was known before.
+        known_at = strike.at
     started = [event["at"] for event in before if event["kind"] == "started"]
     started_at = max((at for at in started if at >= known_at), default=start["at"])
     return Recovery(
