@@ -138,8 +138,8 @@ class Group:
     ) -> dict[int, float]:
         """Train until the end, or raise what the cluster would; the answer is the losses."""
         context = multiprocessing.get_context("forkserver")
-        # Arrow imports pandas when it first takes rows, optimizers import dynamo.
-        context.set_forkserver_preload([__name__, "pandas", "torch._dynamo", "torchmetrics"])
+        # Arrow imports pandas when it first takes rows.
+        context.set_forkserver_preload([__name__, "pandas"])
         self.recovery.begin()
         with tempfile.TemporaryDirectory() as folder:
             meeting = str(Path(folder) / "group")

@@ -7,10 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-# The processes are forked from one that has imported this: they all need it.
-import torch._dynamo
-import torchmetrics  # noqa: F401
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, distributed, nn
 
 # The processes are forked from one that has imported this: they all need it.
-import torch._dynamo
-import torchmetrics  # noqa: F401
-from torch import Tensor, distributed, nn
 from torch.distributed import fsdp  # noqa: F401
 from torch.distributed.checkpoint import hf_storage  # noqa: F401
 
