@@ -72,7 +72,8 @@ class Accounts:
         if pid == os.getpid():
             name = "driver"
         elif not title:
-            name = "(kernel)"
+            # It is about to end.
+            name = self.titles.get(pid, "(ended)")
         elif title[0].startswith("ray::"):
             name = title[0].strip().split(".")[0]
         else:
