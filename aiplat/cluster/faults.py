@@ -66,6 +66,8 @@ class Recovery:
     def begin(self) -> None:
         """Call before every attempt."""
         clear_faults(self.job.run_dir)
+        # A smaller group must not be taken for one with silent nodes.
+        self.nodes.clear()
         self.oom_kills = num_oom_kills()
 
     def answer(self, error: Exception) -> None:

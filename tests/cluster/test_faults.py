@@ -114,6 +114,18 @@ def test_of_a_silent_node_its_victims_do_not_take_the_blame(recovery: Recovery) 
     assert told(recovery, "note")[-1].endswith("not counted, for it is the cluster's doing")
 
 
+def test_nodes_of_an_earlier_attempt_are_not_missed(recovery: Recovery) -> None:
+    for rank, node in enumerate(["a", "b"]):
+        recovery.follow({"kind": "worker", "rank": rank, "node": node})
+    recovery.follow({"kind": "start", "world_size": 2, "step": 7})
+    recovery.begin()
+    recovery.follow({"kind": "worker", "rank": 0, "node": "a"})
+    recovery.answer(GroupError({0: RuntimeError("gloo: connection reset by peer")}))
+    assert told(recovery, "failure") == [
+        "lost at step 8 on rank 0: RuntimeError: gloo: connection reset by peer"
+    ]
+
+
 @pytest.fixture
 def recovery(tmp_path: Path) -> Recovery:
     recipe = Recipe(DatasetConfig("blobs", batch_size=16), make_optimizer=sgd, loop=LoopConfig())
