@@ -8,6 +8,8 @@ more than the later ones, is reported apart. Needs the dataset of the experiment
 
     python -m aiplat.jobs.ingest source=easy_vqa
     python benchmarks/train_vs_torchrun.py [clip|resnet50] [pairs] [steps]
+
+A minute of steps at least: the first checkpoint comes early, and would weigh too much in less.
 """
 
 import json

@@ -1,10 +1,15 @@
 """A small text encoder, trained from scratch: tokens to one vector a text."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aiplat.models.sizes import TransformerSizes
+
+# From this width on bf16 is faster on a CPU that has it.
+_WIDE = 192
 
 
 class Block(nn.Module):
@@ -53,10 +58,18 @@ class TextTransformer(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens: ids (rows, tokens); mask: boolean, false on padding. Returns (rows, width)."""
-        states = self.tokens(tokens) + self.positions[: tokens.shape[1]]
-        for block in self.blocks:
-            states = block(states, mask[:, None, None, :])
-        return mean_over_tokens(self.norm(states), mask)
+        with _suiting_precision(tokens.device, self.positions.shape[1]):
+            states = self.tokens(tokens) + self.positions[: tokens.shape[1]]
+            for block in self.blocks:
+                states = block(states, mask[:, None, None, :])
+            return mean_over_tokens(self.norm(states), mask)
+
+
+def _suiting_precision(device: torch.device, width: int) -> AbstractContextManager[object]:
+    """On a CPU narrow matrices cost more to convert than bf16 saves (benchmarks/LOG.md)."""
+    if device.type == "cpu" and width < _WIDE:
+        return torch.autocast("cpu", enabled=False)
+    return nullcontext()
 
 
 def mean_over_tokens(states: Tensor, mask: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
         column(tmp_path, Takes(vocab_size=270))
 
 
-def test_a_batch_is_padded_to_its_longest_rounded_up_to_eight(tmp_path: Path) -> None:
+def test_a_batch_is_padded_to_its_longest_rounded_up_to_four(tmp_path: Path) -> None:
     texts = column(tmp_path, Takes(vocab_size=400))
     tokens, mask, _ = texts.encode(["is there a blue shape?", "is"])
     assert tokens.shape == (2, 8)
