@@ -1,6 +1,7 @@
 """For every test: no network telemetry, and no cluster unless the test says so."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,11 @@ import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+
+# Begun in the background of a script, this process ignores Ctrl-C, and so would those that tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,7 @@ def test_a_folder_of_photos_becomes_an_endpoint(
             answer = ask(f"http://127.0.0.1:{serve_port}")
             assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
             served.send_signal(signal.SIGINT)
-            assert served.wait() == 0
+            assert served.wait(timeout=120) == 0
         finally:
             served.kill()
 

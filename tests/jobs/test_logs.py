@@ -136,7 +136,10 @@ def test_a_follower_is_ended_by_ctrl_c_with_130_and_without_a_word(storage: str)
             while b"it goes on" not in process.stdout.readline():
                 assert process.poll() is None
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=20) == (b"", b"")
+            try:
+                assert process.communicate(timeout=20) == (b"", b"")
+            finally:
+                process.kill()
         assert process.returncode == 130
 
 
