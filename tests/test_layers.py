@@ -14,7 +14,7 @@ LAYERS = (
     ("jobs",),
     ("cluster",),
     ("serving",),
-    ("inference",),
+    ("inference", "tuning"),
     ("training",),
     ("registry", "tracking"),
     ("tasks",),

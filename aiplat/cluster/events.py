@@ -34,15 +34,11 @@ class Mailbox:
         self.node = node
         self.waiting: deque[Event] = deque()
         self.num_lost = 0
-        self.workers: dict[int, Event] = {}
 
     def put(self, events: list[Event]) -> None:
         """Take events in."""
         for event in events:
-            if event["kind"] == "worker":
-                self._welcome(event)
-            elif "end" in event:
-                self._note_read(event)
+            self.register(event)
         self.waiting.extend(events)
         while len(self.waiting) > _MAX_WAITING:
             self.waiting.popleft()
@@ -58,6 +54,19 @@ class Mailbox:
             self.num_lost = 0
         return taken
 
+    def register(self, event: Event) -> None:
+        """Take out of an event what is not for whoever watches: where a worker's output lies."""
+        for name in ("files", "end"):
+            event.pop(name, None)
+
+
+class RunMailbox(Mailbox):
+    """The mailbox of one run: it knows what its latest workers wrote before they died."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.workers: dict[int, Event] = {}
+
     def read_last_words(self) -> list[Event]:
         """Take in what the latest workers of this node wrote at last; those of others come back."""
         workers = list(self.workers.values())
@@ -65,6 +74,13 @@ class Mailbox:
             if worker["node"] == self.node:
                 self.put(last_words_of(worker))
         return [worker for worker in workers if worker["node"] != self.node]
+
+    def register(self, event: Event) -> None:
+        """See `Mailbox`."""
+        if event["kind"] == "worker":
+            self._welcome(event)
+        elif "end" in event:
+            self._note_read(event)
 
     def _welcome(self, worker: Event) -> None:
         others = self.workers.values()
@@ -150,14 +166,14 @@ def _whereabouts() -> Event:
 
 
 @contextmanager
-def watching(watch: Callable[[Event], None]) -> Iterator[Any]:
-    """Yield a mailbox; what is put into it reaches `watch`, in order, on a thread of this process.
+def watching(watch: Callable[[Event], None], kind: type[Mailbox] = RunMailbox) -> Iterator[Any]:
+    """Yield a mailbox of a kind; what is put into it reaches `watch`, in order, on a thread here.
 
     A fault of `watch` ends the watching and is raised when the block ends: the run itself goes on.
     """
     node = ray.get_runtime_context().get_node_id()
     here = NodeAffinitySchedulingStrategy(node, soft=False)
-    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote(node)
+    mailbox = ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(node)
     done = threading.Event()
     faults: list[Exception] = []
 

@@ -124,6 +124,11 @@ def faults_of(error: Exception, was_killed_for_memory: bool = False) -> list[Fau
     return found or [_of_the_group(error)]
 
 
+def faults_of_process(error: Exception, was_killed_for_memory: bool = False) -> list[Fault]:
+    """What Ray knows of a lone process that ended."""
+    return [_fault(error, 0, was_killed_for_memory)]
+
+
 def _of_the_group(error: Exception) -> Fault:
     preemption = getattr(error, "preemption_info", None)
     if preemption is not None:

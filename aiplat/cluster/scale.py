@@ -40,6 +40,7 @@ class ScaleConfig:
         which may change during the run.
     cpus_per_worker: CPUs given to each worker, its threads among them; `auto`: an equal share.
     use_gpu: whether each worker gets a GPU; `auto`: where the cluster has any.
+    gpus_per_worker: a share of a GPU for each trial of a search that has one worker.
     resize_check_s: seconds between looks at whether the cluster has room for more of `max`.
     strategy: `ddp` gives every worker the whole model; `fsdp` cuts weights, gradients and optimizer
         state into a part for each, for models that one GPU cannot hold with all of these.
@@ -50,6 +51,7 @@ class ScaleConfig:
     num_workers: int | list[int] | Literal["auto"] = "auto"
     cpus_per_worker: float | Literal["auto"] = "auto"
     use_gpu: bool | Literal["auto"] = "auto"
+    gpus_per_worker: float = 1.0
     resize_check_s: float = 30.0
     strategy: Literal["ddp", "fsdp"] = "ddp"
     max_failures: int = 3
@@ -72,3 +74,15 @@ class ScaleConfig:
             )
         if self.max_failures < 0:
             raise ConfigError(f"max_failures is {self.max_failures}, it cannot be negative")
+        self._check_gpus()
+
+    def _check_gpus(self) -> None:
+        if not 0 < self.gpus_per_worker <= 1:
+            raise ConfigError(
+                f"gpus_per_worker is {self.gpus_per_worker}, expected more than 0 and at most 1"
+            )
+        if self.gpus_per_worker < 1 and self.num_workers not in ("auto", 1):
+            raise ConfigError(
+                f"gpus_per_worker is {self.gpus_per_worker}, but workers of one run cannot share a "
+                f"GPU: expected 1 with num_workers={self.num_workers}"
+            )

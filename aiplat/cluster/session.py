@@ -30,6 +30,12 @@ _SETTINGS = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A table of its own would tear ours.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Trials have a log and a tracker of ours.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The study remembers its trials: Tune's own record of them need not be exact.
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
 }
 
 

@@ -6,7 +6,7 @@ on from the last checkpoint; what the training code itself raises ends the run a
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,24 +15,20 @@ from typing import Any
 import torch
 from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from torch import nn
 
 from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import Recovery
 from aiplat.cluster.group import WorkerGroup, plan_group
 from aiplat.cluster.last_words import last_words
-from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
+from aiplat.cluster.loader import RowBlocks, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.reservation import asking_anew
 from aiplat.cluster.scale import ScaleConfig
-from aiplat.tasks.rows import encode_rows
-from aiplat.tasks.task import Batch, Task
-from aiplat.training.collective import data_parallel
+from aiplat.cluster.worker import ClusterWorker
+from aiplat.tasks.task import Task
 from aiplat.training.job import TrainJob
 from aiplat.training.loop import FitResult, fit
-from aiplat.training.prefetch import Prefetch
-from aiplat.training.pulse import Pulse
-from aiplat.training.worker import Positions, Strategy
+from aiplat.training.worker import Strategy
 
 _ELASTIC_WAIT_S = 5
 _FIXED_WAIT_S = 600
@@ -50,12 +46,17 @@ class _Shift:
 
 
 def train_on_cluster(
-    job: TrainJob, scale: ScaleConfig, watch: Callable[[Event], None], can_grow: bool = False
+    job: TrainJob,
+    scale: ScaleConfig,
+    watch: Callable[[Event], None],
+    can_grow: bool = False,
+    rows: RowBlocks | None = None,
 ) -> FitResult:
     """Train until the recipe is done; every event of the run reaches `watch`.
 
-    can_grow: the cluster may add nodes for what `scale` asks. Raises what the training code raised;
-    ClusterError where workers were lost more often than `scale.max_failures`.
+    can_grow: the cluster may add nodes for what `scale` asks. rows: of the job's dataset version,
+    where they are in the object store already, and were rehearsed with. Raises what the training
+    code raised; ClusterError where workers were lost more often than `scale.max_failures`.
     """
     group = plan_group(scale, can_grow)
     task = job.build()
@@ -66,7 +67,7 @@ def train_on_cluster(
         watching(recovery.follow) as mailbox,
         last_words(mailbox) as ask_for_last_words,
     ):
-        blocks = _rehearsed(job, task)
+        blocks = rows or _rehearsed(job, task)
         shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
         while True:
             recovery.begin()
@@ -105,39 +106,18 @@ def train_worker(shift: _Shift) -> FitResult:
         sender.close()
 
 
-class RayWorker:
+class RayWorker(ClusterWorker):
     """The seam's other end: a rank of a Ray Train worker group."""
 
     def __init__(self, shift: _Shift, task: Task, sender: Sender) -> None:
         context = train.get_context()
-        self.rank: int = context.get_world_rank()
-        self.world_size: int = context.get_world_size()
         # Nodes of a test cluster may claim GPUs that the machine does not have.
-        self.device = get_device() if torch.cuda.is_available() else torch.device("cpu")
-        self.run_dir = shift.job.run_dir
+        device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+        super().__init__(shift.job, task, shift.blocks, sender, device)
+        self.rank = context.get_world_rank()
+        self.world_size = context.get_world_size()
         self.strategy = shift.strategy
-        self.task = task
-        self.pulse = Pulse()
-        self.sender = sender
-        self.version = shift.job.version
-        self.reader = RowReader(shift.blocks)
         self.leaving: list[int] = []
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """See `Worker`."""
-        return data_parallel(model, self.device)
-
-    def num_rows(self, split: str) -> int:
-        """See `Worker`."""
-        return self.version.num_rows(split) if split in self.version.splits else 0
-
-    def batches(self, split: str, plan: Iterable[Positions], augment: bool) -> Iterator[Batch]:
-        """See `Worker`."""
-        return Prefetch(partial(self._batch, self.version.first_row_id(split), augment), plan)
-
-    def log(self, event: Event) -> None:
-        """See `Worker`."""
-        self.sender.send(event)
 
     def save_requested(self) -> bool:
         """See `Worker`. True once for every notice that nodes of the run are to be taken away."""
@@ -152,17 +132,6 @@ class RayWorker:
     def report(self, metrics: dict[str, float]) -> None:
         """See `Worker`."""
         train.report(metrics)
-
-    def _batch(self, first_row_id: int, augment: bool, positions: Positions) -> Batch:
-        with self.version.blamed():
-            batch = encode_rows(self.reader.take(positions + first_row_id), self.task, augment)
-        return {name: self._moved(tensor) for name, tensor in batch.items()}
-
-    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.device.type == "cpu":
-            return tensor
-        # From pinned memory the copy runs beside the computation.
-        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def _said(notice: train.PreemptionInfo) -> str:

@@ -1,23 +1,30 @@
 """The one way a job starts: compose its configuration, check it, call its function."""
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import update_wrapper
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from hydra.core.override_parser.types import Override, QuotedString, Transformer
 from omegaconf import OmegaConf
 
-from aiplat.config.compose import compose
+from aiplat.config.compose import Composer, compose, literal, overrides_of, parsed_overrides
 from aiplat.config.description import description
 from aiplat.config.secrets import without_secrets
-from aiplat.errors import AiplatError
+from aiplat.errors import AiplatError, ConfigError
 
 T = TypeVar("T")
 
 EXIT_FAULT = 2
 EXIT_INTERRUPTED = 130
+
+
+# Composes the job's configuration once more, with other values by path.
+Recompose = Callable[[Mapping[str, Any]], T]
 
 
 def run(main: Callable[[T], None], name: str, root: type[T]) -> NoReturn:
@@ -28,10 +35,28 @@ def run(main: Callable[[T], None], name: str, root: type[T]) -> NoReturn:
     sys.exit(status(main, name, root, sys.argv[1:]))
 
 
+def run_varied(main: Callable[[T, Recompose[T]], None], name: str, root: type[T]) -> NoReturn:
+    """As `run`, for a job that needs its configuration with several values."""
+    options = _parser(name).parse_intermixed_args(sys.argv[1:])
+
+    composer = Composer(name, root, options.config_dir)
+
+    def recompose(values: Mapping[str, Any]) -> T:
+        kept = [item for item in options.overrides if _key(item) not in values]
+        return composer.compose([*kept, *overrides_of(values)])
+
+    def with_recompose(config: T) -> None:
+        main(config, recompose)
+
+    sys.exit(status(update_wrapper(with_recompose, main), name, root, sys.argv[1:]))
+
+
 def status(main: Callable[[T], None], name: str, root: type[T], arguments: Sequence[str]) -> int:
     """The exit status of the job: 2 after a fault that the user can mend, 130 after Ctrl-C."""
     options = _parser(name).parse_intermixed_args(arguments)
     try:
+        if options.multirun:
+            raise ConfigError(_instead_of_multirun(name, options.overrides))
         if options.help:
             sys.stdout.write(description(main, name, root, options.config_dir))
             return 0
@@ -49,6 +74,35 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
     return 0
 
 
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _instead_of_multirun(name: str, overrides: Sequence[str]) -> str:
+    """The search that tries what a sweep of Hydra's would."""
+    parsed = parsed_overrides(name, overrides)
+    kept = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
+    space = {item.key_or_group: _swept(item) for item in parsed if item.is_sweep_override()}
+    arguments = [*kept, "tuning.sampler=grid", f"tuning.space={literal(space)}"]
+    command = " ".join(["python -m aiplat.jobs.tune", *map(shlex.quote, arguments)])
+    return (
+        "--multirun: a job runs one configuration; a search runs several, side by side, and goes "
+        f"on where it was cut off:\n  {command}"
+    )
+
+
+def _swept(override: Override) -> dict[str, list[Any]]:
+    """The values of a sweep, as a search space has them."""
+    values = override.sweep_iterator(transformer=Transformer.identity)
+    return {"choice": [_unquoted(value) for value in values]}
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return value.text if isinstance(value, QuotedString) else value
+
+
 def to_yaml(config: Any) -> str:
     """A built configuration as the YAML that composes to it, its secrets left out."""
     return OmegaConf.to_yaml(OmegaConf.create(without_secrets(asdict(config))))
@@ -60,6 +114,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job"])
     parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
     return parser

@@ -4,10 +4,12 @@ Hydra merges the YAML but stops at the first fault and knows no constructor, so 
 schema: `sections.check` finds all faults at once, and `origins` says where each one was set.
 """
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import hydra
 import yaml
@@ -27,6 +29,9 @@ from aiplat.config.search import groups, listed, search_path
 from aiplat.errors import ConfigError
 
 T = TypeVar("T")
+
+# Texts that an override may give without quotes, and that read as nothing else.
+_PLAIN = re.compile(r"(?!(?:null|true|false|inf|nan)$)[A-Za-z_][\w-]*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -60,29 +65,88 @@ def compose(
     config_dirs: further folders with groups, such as a user's own experiments. Raises ConfigError
     that lists every problem with its dotted path, where it was set and the nearest valid key.
     """
-    request = _request(name, root, overrides, config_dirs)
-    with hydra.initialize_config_dir(str(request.folders[0]), job_name=name, version_base="1.3"):
-        tree, found = _merged(request)
-        if tree is not None:
-            options = {group: list(files) for group, files in groups(request.folders).items()}
-            built, faults = sections.check(root, tree, options)
-            # What could not be set is named already, and need not be called missing as well.
-            named = {problem.path for problem in found}
-            found += [fault for fault in faults if fault.path not in named]
-            if built is not None and not found:
-                return built
-        raise ConfigError(_report(request, found))
+    return Composer(name, root, config_dirs).compose(overrides)
+
+
+class Composer(Generic[T]):
+    """Composes one job again and again: files are read and merged once for each choice of them."""
+
+    def __init__(self, name: str, root: type[T], config_dirs: Sequence[Path] = ()) -> None:
+        self.name, self.root, self.config_dirs = name, root, config_dirs
+        self.merged: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, overrides: Sequence[str] = ()) -> T:
+        """See `compose`."""
+        request = _request(self.name, self.root, overrides, self.config_dirs)
+        folder = str(request.folders[0])
+        with hydra.initialize_config_dir(folder, job_name=self.name, version_base="1.3"):
+            tree, found = self._tree(request)
+            if tree is not None:
+                options = {group: list(files) for group, files in groups(request.folders).items()}
+                built, faults = sections.check(self.root, tree, options)
+                # What could not be set is named already, and need not be called missing as well.
+                named = {problem.path for problem in found}
+                found += [fault for fault in faults if fault.path not in named]
+                if built is not None and not found:
+                    return built
+            raise ConfigError(_report(request, found))
+
+    def _tree(self, request: "_Request") -> tuple[dict[str, Any] | None, list[Problem]]:
+        """Defaults, files and overrides as one plain tree; None where they cannot be merged."""
+        files = self._files(request)
+        tree: Any = OmegaConf.merge(OmegaConf.create(sections.defaults(self.root)), files)
+        found = [problem for item in request.values for problem in _apply(tree, item, request)]
+        if lost := _unresolved(tree):
+            return None, [*found, *lost]
+        OmegaConf.resolve(tree)
+        plain: Any = OmegaConf.to_container(tree)
+        return plain, found
+
+    def _files(self, request: "_Request") -> DictConfig:
+        choices = tuple(request.hydra_overrides)
+        if choices not in self.merged:
+            try:
+                files = hydra.compose(self.name, list(choices))
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+                raise ConfigError(f"{self.name}: {_fault_of_files(error, request)}") from error
+            OmegaConf.set_struct(files, False)
+            self.merged[choices] = files
+        return self.merged[choices]
+
+
+def parsed_overrides(name: str, overrides: Sequence[str]) -> list[Override]:
+    """The overrides of the job `name` by Hydra's grammar. Raises ConfigError."""
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        expected = "expected key=value, group=option or +exp=name"
+        raise ConfigError(f"{name}: {_text(error)}; {expected}") from error
+
+
+def overrides_of(values: Mapping[str, Any]) -> list[str]:
+    """Values by path as overrides in Hydra's grammar."""
+    return [f"{path}={literal(value)}" for path, value in values.items()]
+
+
+def literal(value: Any) -> str:
+    """A value as an override in Hydra's grammar gives it."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{literal(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(literal, value))}]"
+    if isinstance(value, str):
+        # Hydra takes a backslash for one, except before a quote.
+        escaped = re.sub(r"(\\*)'", r"\1\1\\'", re.sub(r"(\\+)$", r"\1\1", value))
+        return value if _PLAIN.fullmatch(value) else f"'{escaped}'"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return repr(value)
 
 
 def _request(
     name: str, root: type[Any], overrides: Sequence[str], config_dirs: Sequence[Path]
 ) -> _Request:
-    folders = search_path(config_dirs)
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        expected = "expected key=value, group=option or +exp=name"
-        raise ConfigError(f"{name}: {_text(error)}; {expected}") from error
+    folders, parsed = search_path(config_dirs), parsed_overrides(name, overrides)
     known = groups(folders)
 
     def is_choice(override: Override) -> bool:
@@ -111,22 +175,6 @@ def _fits(value: Any, annotation: Any) -> bool:
     except MisfitError:
         return False
     return True
-
-
-def _merged(request: _Request) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Defaults, files and overrides as one plain tree; None where they cannot be merged."""
-    try:
-        files = hydra.compose(request.name, request.hydra_overrides)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"{request.name}: {_fault_of_files(error, request)}") from error
-    OmegaConf.set_struct(files, False)
-    tree: Any = OmegaConf.merge(OmegaConf.create(sections.defaults(request.root)), files)
-    found = [problem for item in request.values for problem in _apply(tree, item, request)]
-    if lost := _unresolved(tree):
-        return None, [*found, *lost]
-    OmegaConf.resolve(tree)
-    plain: Any = OmegaConf.to_container(tree)
-    return plain, found
 
 
 def _apply(tree: DictConfig, override: Override, request: _Request) -> list[Problem]:

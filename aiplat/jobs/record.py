@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -9,10 +10,33 @@ from rich.markup import escape
 from rich.table import Table
 
 from aiplat.datasets.versions import DatasetVersion
+from aiplat.jobs.schema import TrainConfig
 from aiplat.registry.versions import ModelVersion
 from aiplat.tracking.tracker import Tracker, run_record
 from aiplat.training.result import FitResult
 from aiplat.training.run import Run
+
+
+def as_recorded(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as a run is known by; how it is searched is not part of it."""
+    whole = asdict(config)
+    del whole["tuning"]
+    return whole
+
+
+def begin_record(
+    tracker: Tracker,
+    run: Run,
+    config: Mapping[str, Any],
+    version: DatasetVersion,
+    parent: str | None = None,
+) -> None:
+    """Begin the tracker's record of the run, or go on with it. parent: that of its study."""
+    record = run_record(run.name, config, {"dataset": version.id, "run_dir": run.uri}, parent)
+    tracking_id = tracker.start(record, resume=run.tracking_id)
+    run.begin(version, tracking_id)
+    for split in version.splits:
+        tracker.log_input(version, split)
 
 
 @contextmanager
@@ -20,11 +44,7 @@ def recorded(
     tracker: Tracker, run: Run, config: Mapping[str, Any], version: DatasetVersion
 ) -> Iterator[None]:
     """Keep the tracker's record of the run while the block trains it, and close it as that ends."""
-    record = run_record(run.name, config, {"dataset": version.id, "run_dir": run.uri})
-    tracking_id = tracker.start(record, resume=run.tracking_id)
-    run.begin(version, tracking_id)
-    for split in version.splits:
-        tracker.log_input(version, split)
+    begin_record(tracker, run, config, version)
     try:
         yield
     except KeyboardInterrupt:

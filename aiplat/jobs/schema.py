@@ -15,6 +15,7 @@ from aiplat.inference.config import InferenceConfig
 from aiplat.registry.config import RegisterConfig
 from aiplat.serving.config import ServingConfig
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
+from aiplat.tuning.config import TuningConfig
 
 
 @dataclass(kw_only=True)
@@ -67,6 +68,7 @@ class TrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: dict[str, Any] = node("storage")
     register: RegisterConfig = field(default_factory=RegisterConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
 
 @dataclass(kw_only=True)

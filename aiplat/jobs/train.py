@@ -1,7 +1,6 @@
 """Train a model for a task on a dataset version, on the cluster."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 from rich.console import Console
 
@@ -15,32 +14,21 @@ from aiplat.store import files
 def main(config: TrainConfig) -> None:
     """Start the run, or go on with it; then export its best weights and register them."""
     # torch takes seconds to import: faults of the configuration are told before.
-    from aiplat.jobs.record import recorded, show_outcome
+    from aiplat.jobs.plan import train_job
+    from aiplat.jobs.record import as_recorded, recorded, show_outcome
     from aiplat.jobs.watch import RunWatch
     from aiplat.registry.mlflow import Registry
     from aiplat.training.export import export_run
-    from aiplat.training.job import TrainJob
-    from aiplat.training.optim import optimizer_from, schedule_from
-    from aiplat.training.recipe import Recipe
     from aiplat.training.result import read_result
     from aiplat.training.run import open_run
     from aiplat.training.run_log import RunLog
 
     console = Console(highlight=False, soft_wrap=True)
-    storage, whole = files.absolute(config.storage), asdict(config)
+    storage, whole = files.absolute(config.storage), as_recorded(config)
     tracker = targets.build(config.tracking, storage=storage)
-    recipe = Recipe(
-        dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim) if config.optim else None,
-        make_schedule=schedule_from(config.schedule) if config.schedule else None,
-        loop=config.loop,
-        checkpoint=config.checkpoint,
-        seed=config.seed,
-        cache=files.join(storage, "cache"),
-    )
     with open_run(storage, config.name, whole) as run:
         version = find_version(storage, config.dataset.name, run.version or config.dataset.version)
-        job = TrainJob(run.uri, version, config.model, config.task, recipe)
+        job = train_job(config, run.uri, version)
         result = read_result(run.uri)
         if result is None:
             # The first start of a tracker makes a database, which takes as long as a cluster.

@@ -24,6 +24,9 @@ class TabularClassification(Classification):
     marked. A category that is missing, or that the training split does not have, has index 0.
     """
 
+    # No row's encoding depends on its batch, or on chance: see `training.encoded`.
+    encodes_rows_alone = True
+
     def __init__(self, model: nn.Module, info: DatasetInfo, label: LabelColumn) -> None:
         super().__init__(model, label)
         self.numbers = info.of_kind("number")

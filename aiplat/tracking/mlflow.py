@@ -61,6 +61,8 @@ class MlflowTracker:
         if before is None:
             experiment = store.experiment_id(self._client, self.storage, self.uri, self.experiment)
             tags = {**run.tags, "mlflow.source.git.commit": run.tags.get("commit", "")}
+            if run.parent:
+                tags["mlflow.parentRunId"] = run.parent
             begun = self._client.create_run(experiment, run_name=run.name, tags=tags)
             self.run_id = str(begun.info.run_id)
             self._log_params(run.params)

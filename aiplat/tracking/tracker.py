@@ -22,20 +22,25 @@ class RunRecord:
     """How a run is written down when it starts.
 
     params: the resolved configuration, dotted path -> value as text, without secrets.
-    tags: the commit, the environment and what else describes the run.
+    tags: the commit, the environment and what else describes the run. parent: the id of the record
+    it belongs under, as a study's trials do.
     """
 
     name: str
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    parent: str | None = None
 
 
-def run_record(name: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> RunRecord:
+def run_record(
+    name: str, config: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None
+) -> RunRecord:
     """The record of a run of the whole composed `config`, its commit and environment added."""
     leaves = flatten(without_secrets(config))
     params = {key: _as_text(value) for key, value in leaves.items()}
     versions = {f"environment.{part}": version for part, version in environment().items()}
-    return RunRecord(name=name, params=params, tags={"commit": commit(), **versions, **tags})
+    described = {"commit": commit(), **versions, **tags}
+    return RunRecord(name=name, params=params, tags=described, parent=parent)
 
 
 def _as_text(value: Any) -> str:

@@ -12,7 +12,7 @@ from aiplat.errors import ConfigError, DataError
 from aiplat.store import files
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.adjustments import read_adjustments
-from aiplat.training.checkpoint import CheckpointError
+from aiplat.training.checkpoint import CheckpointError, Checkpoints
 from aiplat.training.collective import broadcast_object
 from aiplat.training.divergence import LossWatch
 from aiplat.training.evaluation import Evaluation, evaluate
@@ -244,9 +244,12 @@ class Attempt:
 
     def _begin(self, snapshot: Snapshot | None) -> None:
         worker, total_steps = self.worker, self.recipe.total_steps(self.num_rows)
+        inherited = self._inherited() if snapshot is None else None
         if snapshot is None:
             self.position = Position(self.num_rows, total_steps, worker.world_size)
             self.ledger = Ledger(self.num_rows)
+            if inherited is not None:
+                self.task.model.load_state_dict(inherited.weights)
         else:
             self._check_same(snapshot.position, total_steps)
             self.position, self.ledger = snapshot.position, snapshot.ledger
@@ -258,10 +261,25 @@ class Attempt:
         self.learner = make_learner(self.task, worker, self.recipe, total_steps)
         if snapshot is not None:
             self._continue(snapshot)
+        elif inherited is not None:
+            self.learner.inherit(inherited.state)
         worker.pulse.beat(self.position.step)
         self._log(self._start_event())
         for note in self.hooks.notes():
             self._log({"kind": "note", "text": note})
+
+    def _inherited(self) -> Snapshot | None:
+        """Where another run ended, if this one is to begin there."""
+        folder = self.recipe.begin_from
+        if folder is None:
+            return None
+        checkpoints = Checkpoints(folder)
+        step, _ = checkpoints.newest()
+        if step is None:
+            raise CheckpointError(f"{folder} has no checkpoint to begin from")
+        snapshot = checkpoints.load(step, verify=False)
+        self._log({"kind": "note", "text": f"begins with the weights of step {step} of {folder}"})
+        return consolidated(snapshot) if snapshot.shards else snapshot
 
     def _continue(self, snapshot: Snapshot) -> None:
         if snapshot.shards and self.learner.shards is None:

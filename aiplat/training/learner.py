@@ -147,6 +147,16 @@ class Learner:
             if part is not None and name in state:
                 part.load_state_dict(state[name])
 
+    def inherit(self, state: Mapping[str, Any]) -> None:
+        """Begin with what another run's optimizer knows of each weight, its settings left out."""
+        own = self.optimizer.state_dict()
+        known = {"state": state["optimizer"]["state"], "param_groups": own["param_groups"]}
+        self.optimizer.load_state_dict(known)
+        for name in ("scaler", "averages"):
+            part = self._stateful()[name]
+            if part is not None and name in state:
+                part.load_state_dict(state[name])
+
     def _stateful(self) -> dict[str, Any]:
         return {
             "optimizer": self.optimizer,

@@ -17,6 +17,7 @@ from aiplat.datasets.versions import ROW_ID, DatasetVersion
 from aiplat.tasks.rows import encode_rows
 from aiplat.tasks.task import Batch, Task
 from aiplat.training.collective import data_parallel
+from aiplat.training.encoded import EncodedSplits
 from aiplat.training.prefetch import Prefetch
 from aiplat.training.pulse import Pulse
 from aiplat.training.worker import Positions, Strategy
@@ -42,6 +43,9 @@ class LocalWorker:
     save_now: bool = False
     strategy: Strategy = "ddp"
 
+    def __post_init__(self) -> None:
+        self.encoded = EncodedSplits(self.task)
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """See `Worker`."""
         return data_parallel(model, self.device)
@@ -52,6 +56,9 @@ class LocalWorker:
 
     def batches(self, split: str, plan: Iterable[Positions], augment: bool) -> Iterator[Batch]:
         """See `Worker`."""
+        known = self.encoded.batches(split, self.num_rows(split), self.tables[split].take, plan)
+        if known is not None:
+            return map(self._moved, known)
         return Prefetch(partial(self._batch, self.tables[split], augment), plan)
 
     def log(self, event: dict[str, Any]) -> None:
@@ -68,7 +75,9 @@ class LocalWorker:
         self.reports.append(metrics)
 
     def _batch(self, table: pa.Table, augment: bool, positions: Positions) -> Batch:
-        batch = encode_rows(table.take(positions), self.task, augment)
+        return self._moved(encode_rows(table.take(positions), self.task, augment))
+
+    def _moved(self, batch: Batch) -> Batch:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
 

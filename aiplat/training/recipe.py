@@ -17,7 +17,8 @@ class Recipe:
     make_optimizer: None takes the one that the task brings. make_schedule: None takes the task's,
     or where it has none keeps the optimizer's learning rate. full_workers: how many workers share a
     step when none is missing; None: as many as there are. cache: a folder or URI for what can be
-    found out again; None keeps nothing.
+    found out again; None keeps nothing. begin_from: the folder of another run, with whose last
+    weights and optimizer state this one begins, its own settings kept.
     """
 
     dataset: DatasetConfig
@@ -28,6 +29,7 @@ class Recipe:
     seed: int = 0
     full_workers: int | None = None
     cache: str | None = None
+    begin_from: str | None = None
 
     @property
     def batch_size(self) -> int:
@@ -78,6 +80,8 @@ def check_recipe(recipe: Recipe, task: Task, worker: Worker) -> None:
             "loop.compile is true, which scale.strategy=fsdp does not support yet: what gathers a "
             "block's weights cannot be compiled with it; set loop.compile=false, or use ddp"
         )
+    if recipe.begin_from is not None and is_sharded(worker):
+        raise ConfigError("a run that begins with another's weights is not cut into parts: use ddp")
     if recipe.loop.compress_gradients and is_sharded(worker):
         raise ConfigError(
             "loop.compress_gradients is true, which is for scale.strategy=ddp: fsdp exchanges "

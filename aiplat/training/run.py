@@ -4,12 +4,10 @@ The name of a run is its identity. Starting it again continues it, so what decid
 not change in between, and one process at a time may hold it.
 """
 
-import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -17,18 +15,20 @@ from aiplat.config.tree import flatten
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import ConfigError
 from aiplat.store import files
+from aiplat.store.lock import held
 
 CONFIG = "config.yaml"
 STATE = "run.json"
 
 # What may differ when a run is continued: where and how it runs, and what is done about failures,
 # not what it computes.
-_FREE = (
+FREE = (
     "storage",
     "cluster",
     "scale",
     "tracking",
     "register",
+    "tuning",
     "checkpoint",
     "dataset.cache_bytes",
     "loop.log_every_steps",
@@ -81,53 +81,44 @@ def open_run(storage: str, name: str, config: Mapping[str, Any]) -> Iterator[Run
     started with.
     """
     run = Run(name=name, uri=files.join(files.absolute(storage), "runs", name))
-    with _held(run):
+    busy = (
+        f"name={name}: another process is training this run ({run.uri}); wait for it, or choose "
+        "another name="
+    )
+    with held(run.uri, busy):
         path = files.join(run.uri, CONFIG)
         if files.exists(path):
-            _check_same(run, OmegaConf.create(files.read_bytes(path).decode()), config)
+            before = OmegaConf.to_container(OmegaConf.create(files.read_bytes(path).decode()))
+            check_unchanged(f"run {name!r} ({run.uri})", before, config)
         else:
             files.write_bytes(path, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
         yield run
 
 
-@contextmanager
-def _held(run: Run) -> Iterator[None]:
-    if files.is_remote(run.uri):
-        # Object stores have no locks; there the submitter keeps names apart.
-        yield
-        return
-    folder = Path(run.uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        _take(lock, run)
-        yield
+def check_unchanged(
+    what: str,
+    before: Any,
+    now: Mapping[str, Any],
+    free: Sequence[str] = FREE,
+    advice: str = "choose another name= for this one",
+) -> None:
+    """Raise ConfigError where two configurations differ in more than the paths of `free`.
 
-
-def _take(lock: IO[str], run: Run) -> None:
-    # The kernel gives the lock back when its holder dies, however it dies.
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(
-            f"name={run.name}: another process is training this run ({run.uri}); wait for it, or "
-            "choose another name="
-        ) from None
-
-
-def _check_same(run: Run, before: Any, now: Mapping[str, Any]) -> None:
-    old, new = flatten(OmegaConf.to_container(before)), flatten(now)
+    what: was started with the one `before`, and is to be continued with that of `now`.
+    """
+    old, new = flatten(before), flatten(now)
     changed = [
         f"  {key}: was {old.get(key)!r}, now {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not _is_free(key)
+        if old.get(key) != new.get(key) and not _is_free(key, free)
     ]
     if changed:
         raise ConfigError(
-            f"run {run.name!r} was started with another configuration ({run.uri}):\n"
+            f"{what} was started with another configuration:\n"
             + "\n".join(changed)
-            + "\nchoose another name= for this one, or set these back to continue it"
+            + f"\n{advice}, or set these back to continue it"
         )
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in _FREE)
+def _is_free(key: str, free: Sequence[str]) -> bool:
+    return any(key == path or key.startswith(f"{path}.") for path in free)

@@ -95,9 +95,9 @@ def test_a_file_that_is_gone_is_no_fault(tmp_path: Path) -> None:
 def test_the_mailbox_reads_the_last_words_of_its_own_node_from_where_they_were_told(
     file: Path,
 ) -> None:
-    from aiplat.cluster.events import Mailbox
+    from aiplat.cluster.events import RunMailbox
 
-    mailbox = Mailbox("here")
+    mailbox = RunMailbox("here")
     origin = {"at": 1.0, "group": "b"}
     old = {**origin, "rank": 5, "group": "a", "kind": "worker", "node": "here", "files": {}}
     near = {**origin, "rank": 0, "kind": "worker", "node": "here", "files": {str(file): 0}}

@@ -13,6 +13,7 @@ ROOTS: dict[str, type[Any]] = {
     "register": schema.RegisterJobConfig,
     "serve": schema.ServeConfig,
     "train": schema.TrainConfig,
+    "tune": schema.TrainConfig,
 }
 REQUIRED = {
     "drill": ["+exp=clip"],
@@ -23,4 +24,5 @@ REQUIRED = {
     "register": ["run=shapes", "name=shapes"],
     "serve": ["models=[shapes@champion]"],
     "train": ["+exp=clip"],
+    "tune": ["+exp=digits_mlp"],
 }

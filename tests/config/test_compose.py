@@ -1,8 +1,10 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aiplat.config.compose import compose
+from aiplat.config.compose import compose, overrides_of
 from aiplat.errors import ConfigError
 from tests.config.parts import OtherRoot, Root
 
@@ -121,3 +123,76 @@ def test_a_folder_of_the_user_may_not_hide_behind_ours(tmp_path: Path) -> None:
     (mine / "exp/good.yaml").write_text("name: mine\n")
     assert "rename it" in fault("+exp=good", config_dirs=(mine,))
     assert "there is no such folder" in fault(config_dirs=(tmp_path / "nowhere",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "a-b",
+        "two words",
+        " padded ",
+        "a,b",
+        "key=value",
+        "key: value",
+        "[x]",
+        "{a: b}",
+        "(1, 2)",
+        "it's",
+        'the "best"',
+        "#3",
+        "",
+        "null",
+        "True",
+        "inf",
+        "1e-05",
+        "007",
+        "größe",
+        "a/b/c.yaml",
+        "C:\\data\\new",
+        r"\d+\.png",
+        "ends in \\",
+        "it\\'s",
+        "two\nlines",
+    ],
+)
+def test_a_text_as_an_override_composes_to_itself(text: str) -> None:
+    values = {"name": text, "tags": [text, "b"]}
+    config = compose("job", Root, ["+exp=good", *overrides_of(values)])
+    assert (config.name, config.tags) == (text, [text, "b"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        -3,
+        0.1,
+        1e-05,
+        -1.5e-300,
+        1e22,
+        math.inf,
+        None,
+        True,
+        False,
+        [],
+        {},
+        [1, [2.5, "a,b"], None, True],
+        {"_target_": "tests.config.parts.Tower", "width": 8},
+        {"a": {"b": ["x y", {"c": None}]}, "d-e": "it's", "f.g": 1e-05},
+    ],
+)
+def test_a_value_as_an_override_composes_to_itself(value: Any) -> None:
+    target = {"model._target_": "tests.config.parts.anything", "model.first": 1}
+    model = compose("job", Root, ["name=x", *overrides_of({**target, "model.other": value})]).model
+    assert model["other"] == value
+    assert type(model["other"]) is type(value)
+
+
+def test_an_override_of_a_group_picks_its_option() -> None:
+    values = {"model": "small", "schedule": None, "loop.clip_norm": 1e-05}
+    overrides = overrides_of(values)
+    assert overrides == ["model=small", "schedule=null", "loop.clip_norm=1e-05"]
+    config = compose("job", Root, ["name=x", *overrides])
+    assert (config.model["tower"]["width"], config.schedule) == (8, None)
+    assert config.loop.clip_norm == 1e-05

@@ -7,6 +7,7 @@ import pytest
 
 from aiplat.datasets.formats import installed
 from aiplat.datasets.formats.credit import Credit
+from aiplat.datasets.formats.digits import Digits
 from aiplat.datasets.formats.easy_vqa import EasyVqa, Pictures
 from aiplat.datasets.formats.fine_food import FineFood
 from aiplat.datasets.source import Source
@@ -88,6 +89,26 @@ def test_credit_has_numbers_and_categories_some_of_them_missing() -> None:
     assert column(source, "Income").count(None) == 381
     assert column(source, "Home").count(None) == 6
     assert Counter(column(source, "label")) == {"good": 3_200, "bad": 1_254}
+
+
+def test_digits_are_those_of_scikit_learn_as_numbers() -> None:
+    theirs = pytest.importorskip("sklearn.datasets").load_digits()
+    source = Digits()
+    assert splits_of(source) == {None: 1_797}
+    assert Counter(kind.kind for kind in source.columns) == {"number": 64, "label": 1}
+    assert source.labels == tuple("0123456789")
+    labels = column(source, "label")
+    assert labels[:3] == ["0", "1", "2"]
+    assert labels == [str(label) for label in theirs.target]
+    assert set(labels) == set(source.labels)
+    table = source.blocks()[0].read([0]).table
+    pixels = [table.column(name).to_pylist()[0] for name in table.column_names if name != "label"]
+    assert pixels == theirs.data[0].tolist()
+    # Of the picture, its third row's fifth pixel.
+    assert column(source, "pixel_2_4") == theirs.images[:, 2, 4].tolist()
+    total = sum(sum(column(source, kind.name)) for kind in source.columns[:-1])
+    assert total == theirs.data.sum() == 561_718
+    assert source.findings() == []
 
 
 def test_a_package_that_is_not_installed_names_the_extra() -> None:
