@@ -59,7 +59,9 @@ def conclude(console: Console, opened: OpenStudy, trials: StudyTrials, tracker: 
     missing = write_report(study, facts, report)
     counts = Counts.of(study.trials, facts.max_epochs)
     table = Table(
-        title=f"Study {opened.name}: {study.stopped_because}", show_header=False, min_width=60
+        title=f"Study {opened.name}: ended by {study.stopped_because}",
+        show_header=False,
+        min_width=60,
     )
     table.add_row(
         "trials",
@@ -97,6 +99,9 @@ def _best_kept(table: Table, opened: OpenStudy, trials: StudyTrials) -> list[str
         f"Trial {best.number} of study {opened.name}: {opened.task.primary} {best.values[0]:.4f}."
     )
     said = {key: value for key, value in as_recorded(whole).items() if key not in _PLACES}
+    if said["scale"]["num_workers"] == "auto":
+        # As the trial had it: with more of them other random numbers are drawn.
+        said["scale"]["num_workers"] = 1
     text = experiment_file(said, TrainConfig, _GROUPS, about)
     files.write_bytes(path, text.encode())
     ways = [f"python -m aiplat.jobs.train --config-dir {opened.folder} +exp={name}"]

@@ -35,6 +35,9 @@ def test_the_outcome_is_a_report_and_an_experiment_that_trains_the_best(search: 
     assert summary["best"][0][primary] == best.values[0]
     overrides = ["+exp=search_best", f"storage={search.storage}", "tracking=none"]
     again = compose("train", TrainConfig, overrides, [folder])
+    # As many workers as the trial had, for the same random numbers.
+    assert again.scale.num_workers == 1
+    expected.scale.num_workers = 1
     assert as_recorded(again) == as_recorded(expected)
     assert "num_trials" in console.export_text()
 
