@@ -21,10 +21,8 @@ from aiplat.cluster.loader import RowBlocks, RowReader, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.scale import ScaleConfig
 from aiplat.cluster.worker import ClusterWorker
-from aiplat.datasets.versions import DatasetVersion
 from aiplat.tasks.task import Task
 from aiplat.training.faults import clear_faults, fault_of
-from aiplat.training.job import TrainJob
 from aiplat.training.loop import FitResult, fit
 from aiplat.training.result import best_weights
 from aiplat.tuning.objectives import measured
@@ -40,19 +38,15 @@ _LEAVE_S = "60"
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What of a dataset version is in the object store."""
-
-    version: DatasetVersion
-    columns: tuple[str, ...]
-    blocks: RowBlocks
-
-
-@dataclass(frozen=True)
 class TrialShift:
-    """What every process that runs trials is handed. mailbox: where the trials' events go."""
+    """What every process that runs trials is handed.
 
-    rows: Rows
+    blocks: the study's rows in the object store, and columns, which of them. mailbox: where the
+    trials' events go.
+    """
+
+    blocks: RowBlocks
+    columns: tuple[str, ...]
     scale: ScaleConfig
     threads: int
     gpus: float
@@ -69,8 +63,8 @@ def run_trial(config: dict[str, Any], shift: TrialShift) -> None:
     try:
         clear_faults(plan.job.run_dir)
         task, result = run(plan, shift, began_at)
-        row = RowReader(shift.rows.blocks).take(np.zeros(1, dtype=np.int64))
-        values = measured(plan.objectives, task, result, row)
+        first = RowReader(_blocks(task, plan, shift)).take(np.zeros(1, dtype=np.int64))
+        values = measured(plan.objectives, task, result, first)
         seconds = time.monotonic() - began_at
         last = {ENDING: Ending(values, result.epochs, seconds, result.metrics)}
     except Exception as error:
@@ -97,7 +91,7 @@ def _alone(plan: TrialPlan, shift: TrialShift, began_at: float) -> tuple[Task, F
     try:
         with forwarded(sender.send):
             task = plan.job.build()
-            blocks = _blocks(plan.job, task, shift.rows)
+            blocks = _blocks(task, plan, shift)
             worker = TrialWorker(plan.job, task, blocks, sender, _device(shift.gpus))
             worker.began_at = began_at
             return task, fit(task, worker, plan.job.recipe)
@@ -118,7 +112,8 @@ def _in_group(plan: TrialPlan, shift: TrialShift, began_at: float) -> tuple[Task
 
     def train() -> None:
         try:
-            happenings.put(train_on_cluster(plan.job, shift.scale, watch, rows=shift.rows.blocks))
+            rows = _blocks(task, plan, shift)
+            happenings.put(train_on_cluster(plan.job, shift.scale, watch, rows=rows))
         except Exception as error:
             happenings.put(error)
 
@@ -141,11 +136,11 @@ def _report(metrics: dict[str, Any], primary: str, began_at: float) -> None:
         tune.report(told)
 
 
-def _blocks(job: TrainJob, task: Task, rows: Rows) -> RowBlocks:
-    """The rows in the object store; a trial that needs others reads them itself."""
-    if job.version == rows.version and set(task.columns) <= set(rows.columns):
-        return rows.blocks
-    return load_rows(job.version, task.columns)
+def _blocks(task: Task, plan: TrialPlan, shift: TrialShift) -> RowBlocks:
+    """The rows in the object store; a trial that reads other columns has them read in its place."""
+    if set(task.columns) <= set(shift.columns):
+        return shift.blocks
+    return load_rows(plan.job.version, task.columns)
 
 
 def _device(gpus: float) -> torch.device:

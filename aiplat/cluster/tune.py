@@ -28,11 +28,11 @@ from aiplat.cluster.trial import (
     PLAN,
     SCORE,
     SECONDS,
-    Rows,
     TrialShift,
     run_trial,
 )
 from aiplat.errors import AiplatError
+from aiplat.store import files
 from aiplat.tasks.task import Task
 from aiplat.training.faults import Fault, first_cause, read_faults
 from aiplat.training.job import TrainJob
@@ -41,6 +41,7 @@ from aiplat.tuning.trials import TrialPlan, Trials
 
 # A trial of several workers needs room for these; the process that starts them computes nothing.
 _LITTLE = 0.01
+_OF_TUNE = "ray"
 
 
 def tune_on_cluster(
@@ -59,10 +60,10 @@ def tune_on_cluster(
     job.rehearse(task)
     share = plan_trials(scale, max_concurrent)
     columns = tuple(task.columns)
-    rows = Rows(job.version, columns, load_rows(job.version, columns))
+    blocks = load_rows(job.version, columns)
     with watching(watch, Mailbox) as mailbox:
         desk = _Desk(trials, mailbox)
-        shift = TrialShift(rows, share.scale, share.threads, share.gpus, mailbox)
+        shift = TrialShift(blocks, columns, share.scale, share.threads, share.gpus, mailbox)
         _tune(desk, shift, share)
     desk.check()
 
@@ -126,12 +127,14 @@ def _tune(desk: "_Desk", shift: TrialShift, share: TrialShare) -> None:
             trial_dirname_creator=lambda trial: f"{trial.config[PLAN].name}-{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
-            name="ray", storage_path=desk.folder, verbose=0, failure_config=tune.FailureConfig()
+            name=_OF_TUNE, storage_path=desk.folder, verbose=0, failure_config=tune.FailureConfig()
         ),
     )
     # It warns of each trial that it has no file of.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     tuner.fit()
+    # Everything that counts is in the study and in the trials' runs.
+    files.remove_folder(files.join(desk.folder, _OF_TUNE))
 
 
 class _Desk:

@@ -58,8 +58,9 @@ def conclude(console: Console, opened: OpenStudy, trials: StudyTrials, tracker: 
     report = Path(opened.folder) / "report"
     missing = write_report(study, facts, report)
     counts = Counts.of(study.trials, facts.max_epochs)
+    why = study.stopped_because or study.reason_to_end()
     table = Table(
-        title=f"Study {opened.name}: ended by {study.stopped_because}",
+        title=f"Study {opened.name}: ended by {why}",
         show_header=False,
         min_width=60,
     )

@@ -32,7 +32,17 @@ _ROUNDING = 1e-9
 # How lists, mappings and texts begin in JSON.
 _JSON = ("[", "{", '"')
 # What belongs to the study as a whole, or names the trial.
-_FIXED = ("name", "storage", "cluster", "scale", "tracking", "register", "tuning")
+_FIXED = (
+    "name",
+    "storage",
+    "cluster",
+    "scale",
+    "tracking",
+    "register",
+    "tuning",
+    "dataset.name",
+    "dataset.version",
+)
 
 
 @dataclass(frozen=True)
@@ -212,8 +222,9 @@ def _is_description(value: Mapping[str, Any]) -> bool:
 
 
 def _parameter(path: str, description: Any) -> Parameter:
-    if path.partition(".")[0] in _FIXED:
-        raise ConfigError(f"{path.partition('.')[0]} is of the study, it cannot vary in it")
+    fixed = next((each for each in _FIXED if f"{path}.".startswith(f"{each}.")), None)
+    if fixed is not None:
+        raise ConfigError(f"{fixed} is of the study, it cannot vary in it")
     if not isinstance(description, Mapping):
         raise ConfigError(
             f"expected one of {', '.join(KINDS)} with its values, got {description!r}"

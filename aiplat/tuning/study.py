@@ -103,7 +103,7 @@ class Study:
     @property
     def has_more(self) -> bool:
         """Whether there is a trial to run, now that none is running."""
-        return bool(self.unfinished) or self._end() is None
+        return bool(self.unfinished) or self.reason_to_end() is None
 
     def suggest_first(self, points: Iterable[Mapping[str, Any]], origin: str) -> None:
         """Have these settings tried before what the sampler suggests; each of them once."""
@@ -117,7 +117,7 @@ class Study:
             number = self.unfinished.pop(0)
             self.running.add(number)
             return Draw(number, self._values(number), True, self._parent(number))
-        self.stopped_because = self.stopped_because or self._end()
+        self.stopped_because = self.stopped_because or self.reason_to_end()
         if self.stopped_because is not None:
             return None
         seed = self._seed_of(len(self.trials))
@@ -176,6 +176,18 @@ class Study:
         sign = -1 if self.optuna.directions[0].name == "MAXIMIZE" else 1
         return sorted(self._in(TrialState.COMPLETE), key=lambda trial: sign * trial.values[0])
 
+    def reason_to_end(self) -> str | None:
+        """Why no further trial is to begin; None where one is."""
+        begun = self.trials
+        if len(begun) >= self.config.num_trials:
+            return "num_trials"
+        seconds = self.config.max_seconds
+        if seconds is not None and time.monotonic() - self.opened_at >= seconds:
+            return "max_seconds"
+        if self.config.sampler == "grid" and not self._in(TrialState.WAITING):
+            return "grid"
+        return "patience" if self._is_exhausted() else None
+
     def _succeed(self, seed: int) -> bool:
         """Have the next member of the population wait; false while none can go on."""
         trials = self.trials
@@ -213,18 +225,6 @@ class Study:
         return (
             values if values is not None else self._suggested(optuna.Trial(self.optuna, trial_id))
         )
-
-    def _end(self) -> str | None:
-        """Why no further trial is to begin; None where one is."""
-        begun = self.trials
-        if len(begun) >= self.config.num_trials:
-            return "num_trials"
-        seconds = self.config.max_seconds
-        if seconds is not None and time.monotonic() - self.opened_at >= seconds:
-            return "max_seconds"
-        if self.config.sampler == "grid" and not self._in(TrialState.WAITING):
-            return "grid"
-        return "patience" if self._is_exhausted() else None
 
     def _is_exhausted(self) -> bool:
         """Whether the last so many trials that ended were none of them better than those before."""
