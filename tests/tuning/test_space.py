@@ -124,10 +124,19 @@ def test_a_wrong_description_is_named_with_its_path(description: Any, said: str)
     assert said in message
 
 
-@pytest.mark.parametrize("path", ["name", "storage", "scale.num_workers", "tuning.sampler"])
-def test_what_belongs_to_the_study_cannot_vary_in_it(path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "fixed"),
+    [
+        ("name", "name"),
+        ("storage", "storage"),
+        ("scale.num_workers", "scale"),
+        ("tuning.sampler", "tuning"),
+        ("dataset.name", "dataset.name"),
+    ],
+)
+def test_what_belongs_to_the_study_cannot_vary_in_it(path: str, fixed: str) -> None:
     message = fault(**{path: {"choice": [1, 2]}})
-    assert f"tuning.space.{path}: {path.partition('.')[0]} is of the study" in message
+    assert f"tuning.space.{path}: {fixed} is of the study" in message
 
 
 @pytest.mark.parametrize(
