@@ -169,7 +169,7 @@ class _Desk:
         told = read_faults(plan.job.run_dir)
         fault = first_cause([*faults_of_process(error, was_killed), *told])
         self.mailbox.put.remote([{**fault.event(), "trial": plan.number}])
-        self.close(plan, "failed")
+        self.close(plan, "lost")
         with self._ending_on_error():
             self.trials.lost(plan.number, fault.cause, fault.line)
 

@@ -42,6 +42,7 @@ class TrialSinks:
         self.make_tracker, self.parent = make_tracker, parent
         self.complain = complain
         self.sinks: dict[int, tuple[RunWatch, ExitStack]] = {}
+        self.ended: set[int] = set()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Take note of an event of the trial that it names."""
@@ -50,7 +51,8 @@ class TrialSinks:
             self.complain(str(event.get("text", event)))
         elif event["kind"] == "closed":
             self._close(number, event["status"])
-        else:
+        # A trial that was ended early may still say a word on its way out.
+        elif number not in self.ended:
             self._sink(number)({name: item for name, item in event.items() if name != "trial"})
 
     def __enter__(self) -> "TrialSinks":
@@ -71,6 +73,8 @@ class TrialSinks:
         return self.sinks[number][0]
 
     def _close(self, number: int, status: str) -> None:
+        if status != "lost":
+            self.ended.add(number)
         watch, stack = self.sinks.pop(number, (None, None))
         if watch is None or stack is None:
             return
@@ -87,6 +91,7 @@ _STATUS: Mapping[str, Status] = {
     "finished": "finished",
     "pruned": "finished",
     "failed": "failed",
+    "lost": "failed",
     "stopped": "stopped",
 }
 
