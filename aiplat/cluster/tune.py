@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -42,6 +43,8 @@ from aiplat.tuning.trials import TrialPlan, Trials
 # A trial of several workers needs room for these; the process that starts them computes nothing.
 _LITTLE = 0.01
 _OF_TUNE = "ray"
+# Trials tell of what they raise themselves: what is left is the end of their process.
+_LOST = Fault("lost", "its process died", rank=0)
 
 
 def tune_on_cluster(
@@ -163,11 +166,12 @@ class _Desk:
                 return False
         return True
 
-    def lose(self, plan: TrialPlan, error: Exception) -> None:
-        """A trial's process is gone."""
+    def lose(self, plan: TrialPlan, error: Exception | None) -> None:
+        """A trial's process is gone. error: what Ray says of it, where that is known."""
         was_killed = num_oom_kills() > self.oom_kills[plan.number]
         told = read_faults(plan.job.run_dir)
-        fault = first_cause([*faults_of_process(error, was_killed), *told])
+        known = faults_of_process(error, was_killed) if error else [_LOST]
+        fault = first_cause([*known, *told])
         self.mailbox.put.remote([{**fault.event(), "trial": plan.number}])
         self.close(plan, "lost")
         with self._ending_on_error():
@@ -251,7 +255,16 @@ class _Schedule(FIFOScheduler):
 
     def on_trial_error(self, _: Any, trial: Any) -> None:
         """The trial's process ended without a word."""
-        self.desk.lose(trial.config[PLAN], trial.get_pickled_error())
+        self.desk.lose(trial.config[PLAN], _error_of(trial))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _error_of(trial: Any) -> Exception | None:
+    """What Tune has just noted of a trial; its own look at it is at a copy that comes later."""
+    noted = trial.pickled_error_file
+    if not noted or not Path(noted).exists():
+        return None
+    error: Exception = cloudpickle.loads(Path(noted).read_bytes())
+    return error
