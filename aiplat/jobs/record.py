@@ -45,6 +45,13 @@ def recorded(
 ) -> Iterator[None]:
     """Keep the tracker's record of the run while the block trains it, and close it as that ends."""
     begin_record(tracker, run, config, version)
+    with closed_at_the_end(tracker):
+        yield
+
+
+@contextmanager
+def closed_at_the_end(tracker: Tracker) -> Iterator[None]:
+    """Close a record that was begun, by how the block ends."""
     try:
         yield
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.jobs.plan import train_job
-from aiplat.jobs.record import as_recorded
+from aiplat.jobs.record import as_recorded, closed_at_the_end
 from aiplat.jobs.schema import TrainConfig
 from aiplat.jobs.tune_study import OpenStudy
 from aiplat.jobs.tune_trials import StudyTrials
@@ -39,15 +39,8 @@ def recorded_study(
     tags = {"dataset": version.id, "study": opened.url, "kind": "study"}
     record = run_record(opened.name, asdict(config), tags)
     opened.tracking_id = tracker.start(record, resume=opened.tracking_id)
-    try:
+    with closed_at_the_end(tracker):
         yield
-    except KeyboardInterrupt:
-        tracker.finish("stopped")
-        raise
-    except BaseException:
-        tracker.finish("failed")
-        raise
-    tracker.finish("finished")
 
 
 def conclude(console: Console, opened: OpenStudy, trials: StudyTrials, tracker: Tracker) -> None:

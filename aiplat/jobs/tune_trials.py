@@ -64,7 +64,6 @@ class StudyTrials:
         self.held: dict[int, ExitStack] = {}
         self.times_lost: dict[int, int] = {}
         self.dropped: set[int] = set()
-        self.num_results = len(study.ranked())
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +96,6 @@ class StudyTrials:
         if not self.study.complete(number, ending):
             self._end(number, "failed", "nan: what it is compared by is not a number")
             return
-        self.num_results += 1
         self.progress[number].score = ending.values[0]
         self.progress[number].epoch = ending.epochs
         self._end(number, "complete", "")
@@ -109,7 +107,7 @@ class StudyTrials:
         self._end(number, "failed", text)
         failed = [trial for trial in self.progress.values() if trial.state == "failed"]
         has_scores = any(trial.score is not None for trial in self.progress.values())
-        if not self.num_results and not has_scores and len(failed) >= _TOO_MANY_FAILED:
+        if not self.study.ranked() and not has_scores and len(failed) >= _TOO_MANY_FAILED:
             raise AiplatError(
                 f"the first {len(failed)} trials of the study all failed, the last with: {text}; "
                 "mend that and start the study again under another tuning.study"
