@@ -1,6 +1,7 @@
 """The one way a job starts: compose its configuration, check it, call its function."""
 
 import argparse
+import gc
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ def run(main: Callable[[T], None], name: str, root: type[T]) -> NoReturn:
 
     `conf/<name>.yaml` is its root file, `root` describes its keys and `main` gets the result.
     """
-    sys.exit(status(main, name, root, sys.argv[1:]))
+    _exit(status(main, name, root, sys.argv[1:]))
 
 
 def run_varied(main: Callable[[T, Recompose[T]], None], name: str, root: type[T]) -> NoReturn:
@@ -48,7 +49,7 @@ def run_varied(main: Callable[[T, Recompose[T]], None], name: str, root: type[T]
     def with_recompose(config: T) -> None:
         main(config, recompose)
 
-    sys.exit(status(update_wrapper(with_recompose, main), name, root, sys.argv[1:]))
+    _exit(status(update_wrapper(with_recompose, main), name, root, sys.argv[1:]))
 
 
 def status(main: Callable[[T], None], name: str, root: type[T], arguments: Sequence[str]) -> int:
@@ -72,6 +73,12 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
         sys.stderr.write(f"{name}: interrupted\n")
         return EXIT_INTERRUPTED
     return 0
+
+
+def _exit(code: int) -> NoReturn:
+    # Python would look through all that torch and its like have made once more: seconds of it.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _key(override: str) -> str:
