@@ -109,7 +109,13 @@ class Attempt:
             position.epoch += 1
             self.ledger.clear()
         event = {**metrics, "kind": "epoch", "epoch": epoch, "step": position.step}
-        self._save({**event, "train": trained} if trained else event)
+        told = {**event, "train": trained} if trained else event
+        if self.stopped_because is None:
+            self.saver.save_epoch(position, self.ledger, self.learner, told)
+        else:
+            self.saver.put_off.append(told)
+            self._save()
+        position.score = None
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
 
     def split(self, fault: Fault) -> None:
@@ -224,9 +230,9 @@ class Attempt:
             return True
         return score > best if self.task.maximize else score < best
 
-    def _save(self, announcement: dict[str, Any] | None = None) -> None:
+    def _save(self) -> None:
         self.meter.check()
-        self.saver.save(self.position, self.ledger, self.learner, announcement)
+        self.saver.save(self.position, self.ledger, self.learner)
         self.position.score = None
 
     def _roll_back(self) -> Snapshot | None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiplat.training.collective import gather_objects
+from aiplat.training.collective import broadcast_object, gather_objects
 from aiplat.training.config import CheckpointConfig
 
 # Where saving is cheap it is done oftener than it must be: this part of the time may go into it.
@@ -58,6 +58,13 @@ class Cadence:
         self.by_clock = self.by_clock or by_clock
         self.next_look = self.num_steps + steps_ahead
         return by_clock or self.at_once
+
+    def epoch_due(self) -> bool:
+        """Whether to save an epoch that is not the last one; every rank asks."""
+        if not self.config.min_epoch_s:
+            return True
+        elapsed_s = time.monotonic() - self.saved_at
+        return bool(broadcast_object(elapsed_s >= self.config.min_epoch_s))
 
     def saved(self) -> None:
         """Count from here."""

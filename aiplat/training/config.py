@@ -83,8 +83,10 @@ class LoopConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When to save within an epoch; the end of an epoch is always saved.
+    """When to save. The ends of epochs are saved, unless they come quickly one after another.
 
+    min_epoch_s: an epoch that ends sooner than this after the last save is kept in memory, and
+        saved with the next one if it is the best by then; 0: each is saved.
     max_lost_s: seconds of training that a crash may cost. Saves come as seldom as this allows, or
         oftener where they cost less than a hundredth of the time, by how long they really take.
     every_steps: also after every so many optimizer steps.
@@ -92,12 +94,17 @@ class CheckpointConfig:
     """
 
     max_lost_s: float = 60.0
+    min_epoch_s: float = 0.0
     every_steps: int | None = None
     keep_best: int = 1
 
     def __post_init__(self) -> None:
         if self.max_lost_s <= 0:
             raise ConfigError(f"max_lost_s is {self.max_lost_s}, expected more than 0")
+        if not 0 <= self.min_epoch_s <= self.max_lost_s:
+            raise ConfigError(
+                f"min_epoch_s is {self.min_epoch_s}, expected 0 to max_lost_s={self.max_lost_s}"
+            )
         _require_at_least("every_steps", self.every_steps, 1)
         # The best weights are what a run hands over at its end.
         _require_at_least("keep_best", self.keep_best, 1)

@@ -35,9 +35,12 @@ class Saver:
         self.checkpoints = Checkpoints(worker.run_dir, config.keep_best, maximize)
         self.record = SampleRecord(worker.run_dir, worker.rank)
         self.cadence = Cadence(config, worker.save_requested)
-        self.host_copy = HostCopy()
+        self.host_copy, self.best_copy = HostCopy(), HostCopy()
         self.background = Background("checkpoint")
-        self.announcement: dict[str, Any] | None = None
+        # What is said once the save under way counts, and what waits for the next save.
+        self.announced: list[dict[str, Any]] = []
+        self.put_off: list[dict[str, Any]] = []
+        self.best: Snapshot | None = None
         self.cost: SaveCost | None = None
 
     def due(self, step: int) -> bool:
@@ -49,17 +52,27 @@ class Saver:
             self.wait()
         return self.cadence.due(step, self.background.is_busy)
 
-    def save(
-        self,
-        position: Position,
-        ledger: Ledger,
-        learner: Learner,
-        announcement: dict[str, Any] | None = None,
+    def save_epoch(
+        self, position: Position, ledger: Ledger, learner: Learner, event: dict[str, Any]
     ) -> None:
+        """Save the end of an epoch, or keep it in memory; every rank calls it.
+
+        event: logged once a checkpoint counts that the epoch is part of.
+        """
+        self.put_off.append(event)
+        if learner.shards is not None or self.cadence.epoch_due():
+            self.save(position, ledger, learner)
+        elif position.best_step == position.step:
+            random_states = gather_objects(random_state(self.worker.device))
+            if self.worker.rank == 0:
+                # The one before may be on its way to the storage.
+                self.wait()
+                self.best = self._taken(self.best_copy, position, ledger, learner, random_states)
+
+    def save(self, position: Position, ledger: Ledger, learner: Learner) -> None:
         """Take the run as it stands and begin to write it; every rank calls it.
 
-        announcement: an event to log once this checkpoint counts. Waits for the save before, and
-        raises what that one raised.
+        Waits for the save before, and raises what that one raised.
         """
         began_at = time.monotonic()
         row_ids = self.record.gathered()
@@ -69,22 +82,23 @@ class Saver:
             shards = self._save_shards(position.step, learner.shards)
         if self.worker.rank == 0:
             self.wait()
-            state = {**learner.state_dict(), "random": random_states}
-            weights = {} if shards else learner.model.state_dict()
-            taken = self.host_copy.take(weights, state)
-            snapshot = Snapshot(replace(position), copy.deepcopy(ledger), *taken, shards=shards)
-            self.announcement = announcement
+            taken = self._taken(self.host_copy, position, ledger, learner, random_states)
+            best, self.best = self.best, None
+            # An epoch that another one was better than is of no more use.
+            kept = [best] if best is not None and best.position.step == position.best_step else []
+            snapshots = [*kept, replace(taken, shards=shards)]
+            self.announced, self.put_off = self.put_off, []
             held_up_s = time.monotonic() - began_at
-            self.background.start(lambda: self._write(snapshot, row_ids, began_at, held_up_s))
+            self.background.start(lambda: self._write(snapshots, row_ids, began_at, held_up_s))
         self._save_at_once(position.step)
         self.cadence.saved()
 
     def wait(self) -> None:
         """Return when nothing is under way; raises what the last save raised, on rank 0."""
         self.background.wait()
-        announcement, self.announcement = self.announcement, None
-        if announcement is not None:
-            self.worker.log(announcement)
+        announced, self.announced = self.announced, []
+        for event in announced:
+            self.worker.log(event)
         cost, self.cost = self.cost, None
         text = None if cost is None else self.cadence.measured(cost)
         if text is not None:
@@ -107,14 +121,30 @@ class Saver:
             self.wait()
             self._note(f"saved at step {step}, {SAVED_AS_ASKED}")
 
+    @staticmethod
+    def _taken(
+        copier: HostCopy,
+        position: Position,
+        ledger: Ledger,
+        learner: Learner,
+        random_states: list[Any],
+    ) -> Snapshot:
+        """The run as it stands, in host memory."""
+        state = {**learner.state_dict(), "random": random_states}
+        weights = {} if learner.shards is not None else learner.model.state_dict()
+        taken = copier.take(weights, state)
+        return Snapshot(replace(position), copy.deepcopy(ledger), *taken)
+
     def _write(
-        self, snapshot: Snapshot, row_ids: RowIds, began_at: float, held_up_s: float
+        self, snapshots: list[Snapshot], row_ids: RowIds, began_at: float, held_up_s: float
     ) -> None:
-        """On the background thread: what is recorded becomes valid with the checkpoint."""
-        position = snapshot.position
+        """On the background thread: what is recorded becomes valid with the last of them."""
+        position = snapshots[-1].position
+        self.best_copy.wait()
         self.host_copy.wait()
         self.record.write(position.epoch, position.step, row_ids)
-        self.checkpoints.save(snapshot)
+        for snapshot in snapshots:
+            self.checkpoints.save(snapshot)
         self.cost = SaveCost(held_up_s, time.monotonic() - began_at)
 
     def _save_shards(self, step: int, shards: Shards) -> str:
