@@ -6,7 +6,9 @@ its end, our cluster's start and end among it. What the workers do not spend on 
 first one's beginning and the last one's end is told as their idle time. Needs the dataset:
 
     python -m aiplat.jobs.ingest source=digits
-    python benchmarks/tune_vs_optuna.py [seeds] [trials] [epochs] [widths of the network, 1024,512]
+    python benchmarks/tune_vs_optuna.py [seeds, 5] [trials, 50] [epochs, 20] [widths, 2048,1024]
+
+The widths are those of the network's layers.
 """
 
 import json
@@ -56,7 +58,9 @@ def ours(seed: int, budget: Budget, folder: str) -> dict[str, float]:
         *("cluster.address=local", f"cluster.num_cpus={CONCURRENT}"),
     ]
     began_at = time.time()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # Ray's workers give way to everything else on the machine, which the plain script does not.
+    alike = {**os.environ, "RAY_worker_niceness": "0"}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=alike)
     seconds = time.time() - began_at
     study = optuna.load_study(
         study_name=f"s{seed}", storage=f"sqlite:///{folder}/studies/s{seed}/study.db"
@@ -111,7 +115,7 @@ def main() -> None:
     """Take turns and print every seed, then the comparison."""
     seeds, trials, epochs, widths = (
         *sys.argv[1:],
-        *("5", "50", "30", "1024,512")[len(sys.argv) - 1 :],
+        *("5", "50", "20", "2048,1024")[len(sys.argv) - 1 :],
     )
     budget = Budget(int(trials), int(epochs), [int(width) for width in widths.split(",")])
     runs: list[tuple[dict[str, float], dict[str, float]]] = []
