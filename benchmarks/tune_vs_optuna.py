@@ -6,7 +6,7 @@ its end, our cluster's start and end among it. What the workers do not spend on 
 first one's beginning and the last one's end is told as their idle time. Needs the dataset:
 
     python -m aiplat.jobs.ingest source=digits
-    python benchmarks/tune_vs_optuna.py [seeds, 5] [trials, 50] [epochs, 20] [widths, 2048,1024]
+    python benchmarks/tune_vs_optuna.py [seeds, 5] [trials, 50] [epochs, 30] [widths, 1024,512]
 
 The widths are those of the network's layers.
 """
@@ -115,7 +115,7 @@ def main() -> None:
     """Take turns and print every seed, then the comparison."""
     seeds, trials, epochs, widths = (
         *sys.argv[1:],
-        *("5", "50", "20", "2048,1024")[len(sys.argv) - 1 :],
+        *("5", "50", "30", "1024,512")[len(sys.argv) - 1 :],
     )
     budget = Budget(int(trials), int(epochs), [int(width) for width in widths.split(",")])
     runs: list[tuple[dict[str, float], dict[str, float]]] = []

@@ -133,8 +133,8 @@ def _tune(desk: "_Desk", shift: TrialShift, share: TrialShare) -> None:
             name=_OF_TUNE, storage_path=desk.folder, verbose=0, failure_config=tune.FailureConfig()
         ),
     )
-    # It warns of each trial that it has no file of.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # It warns of each trial that it has no file of, and shows where Ray noticed that one died.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     tuner.fit()
     # Everything that counts is in the study and in the trials' runs.
     files.remove_folder(files.join(desk.folder, _OF_TUNE))
