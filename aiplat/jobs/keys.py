@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiplat.serving.keys.store import KeyStore
 
 _SHOWN_CHARS = 12
+_PIPE_WIDTH = 200
 
 
 def main(config: KeysConfig) -> None:
@@ -29,7 +30,9 @@ def main(config: KeysConfig) -> None:
 
     records = open_records(records_url(config.storage, config.records))
     store = KeyStore(records)
-    console = Console(soft_wrap=True, highlight=False)
+    # Who reads it through a pipe wants a key on one line.
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(soft_wrap=True, highlight=False, width=width)
     try:
         if config.action == "create":
             _tell(console, config, _created(store, config))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aiplat.config.problems import suggestion
+from aiplat.config.problems import nearest
 from aiplat.errors import ConfigError
 from aiplat.serving.keys import secret, times
 from aiplat.serving.keys.addresses import network
@@ -154,7 +154,9 @@ def _found(connection: "Connection", prefix: str) -> ApiKey:
     row = connection.execute(select(api_keys).where(api_keys.c.prefix == prefix)).one_or_none()
     if row is None:
         names = connection.execute(select(api_keys.c.prefix)).scalars().all()
-        raise ConfigError(f"there is no key {prefix}; {suggestion(prefix, names)}")
+        alike = nearest(prefix, names)
+        hint = f"; did you mean {alike}?" if alike else ""
+        raise ConfigError(f"there is no key {prefix}{hint} ('keys list' shows them)")
     return _key(row)
 
 
