@@ -24,15 +24,14 @@ _PIPE_WIDTH = 200
 
 def main(config: KeysConfig) -> None:
     """Do with the keys of the database what is asked."""
-    # SQLAlchemy takes a while to import, and a mistyped key should not wait for it.
+    # A mistyped key should not wait for SQLAlchemy.
     from aiplat.serving.keys.store import KeyStore
     from aiplat.store.records import open_records, records_url
 
     records = open_records(records_url(config.storage, config.records))
     store = KeyStore(records)
-    # Who reads it through a pipe wants a key on one line.
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    console = Console(soft_wrap=True, highlight=False, width=width)
+    # Through a pipe, one key is one line.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     try:
         if config.action == "create":
             _tell(console, config, _created(store, config))
@@ -64,7 +63,7 @@ def _tell(console: Console, config: KeysConfig, text: str) -> None:
     if config.quiet:
         sys.stdout.write(f"{text}\n")
         return
-    console.print(f"API key: {text}", markup=False)
+    console.print(f"API key: {text}", markup=False, soft_wrap=True)
     console.print("It is not shown again. Send it as 'Authorization: Bearer <key>'.")
 
 
