@@ -4,7 +4,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def url(
     serve.take_down()
 
 
-def status(url: str, path: Path | str, body: bytes | None = None, **headers: str) -> int:
+def status(url: str, path: str, body: bytes | None = None, **headers: str) -> int:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(  # noqa: S310
         f"{url}{path}", body, {"Content-Type": "application/json"} | given
@@ -73,8 +72,8 @@ def test_a_key_lets_in_as_soon_as_it_is_made_and_not_long_after_it_is_revoked(
 ) -> None:
     key, text = store.create("acme", Rights(scopes=("shapes",)))
     assert status(url, "/v1/models", X_API_Key=text) == 200
-    # Refused before its body is read, which is larger than any that is.
-    assert status(url, "/v1/models/shapes:predict", b"[" * 20_000_000) == 401
+    # Before its body is read, which is no JSON.
+    assert status(url, "/v1/models/shapes:predict", b"[" * 300_000) == 401
     store.revoke(key.prefix)
     revoked = time.monotonic()
     while status(url, "/v1/models", X_API_Key=text) == 200:
@@ -104,3 +103,12 @@ def test_a_quota_is_counted_in_the_database(url: str, store: KeyStore) -> None:
         assert time.monotonic() - began < REVOKED_WITHIN_S
         time.sleep(0.1)
     assert status(url, "/v1/models/shapes:predict", b"{}", X_API_Key=text) == 429
+
+
+def test_what_was_let_in_is_written_down_when_the_endpoint_ends(url: str, store: KeyStore) -> None:
+    from aiplat.cluster import serve
+
+    key, text = store.create("acme", Rights(quota=100))
+    assert [status(url, "/v1/models", X_API_Key=text) for _ in range(7)] == [200] * 7
+    serve.take_down()
+    assert store.used()[key.key_id] == 7
