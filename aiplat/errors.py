@@ -25,3 +25,7 @@ class ClusterError(AiplatError):
 
 class RegistryError(AiplatError):
     """A model version, an alias or its files are missing or inconsistent."""
+
+
+class RecordsError(AiplatError):
+    """The database of keys and usage cannot be opened or asked."""

@@ -25,8 +25,9 @@ until python -c "import urllib.request as r; r.urlopen('$url/readyz', timeout=2)
     sleep 1
 done
 
-step "4/4 ask one question"
-URL=$url python - <<'PYTHON'
+step "4/4 ask one question, with an API key that is good for an hour"
+key=$(python -m aiplat.jobs.keys create owner=demo expires=1h quiet=true storage="$STORAGE")
+KEY=$key URL=$url python - <<'PYTHON'
 import base64, json, os, pathlib, urllib.request
 import easy_vqa
 
@@ -36,7 +37,7 @@ row = {"image": base64.b64encode(picture.read_bytes()).decode(), "text": texts[0
 request = urllib.request.Request(
     f"{os.environ['URL']}/v1/models/clip:predict",
     json.dumps({"inputs": [row]}).encode(),
-    {"Content-Type": "application/json"},
+    {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['KEY']}"},
 )
 reply = json.load(urllib.request.urlopen(request, timeout=60))
 storage = pathlib.Path(os.environ["STORAGE"]).resolve()

@@ -25,6 +25,7 @@ from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
+from aiplat.serving.keys.open import open_gate
 from aiplat.serving.served import (
     Answers,
     Fault,
@@ -134,13 +135,16 @@ class Endpoint:
         versions: Mapping[str, str],
         handles: Mapping[str, DeploymentHandle],
         config: ServingConfig,
+        records: str,
     ) -> None:
         self._versions = versions
         self._handles = handles
         self._config = config
+        self._records = records
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """The app; Serve asks for it while it starts this replica."""
+        gate = await open_gate(self._config, self._records, _count_endpoints)
         names = list(self._versions)
         infos = await asyncio.gather(
             *(_described(self._handles[name], self._versions[name]) for name in names)
@@ -150,7 +154,14 @@ class Endpoint:
             for name, info in zip(names, infos, strict=True)
         }
         # Serve's proxy adds X-Request-Id by itself.
-        return create_app(models, self._config, echo_request_id=False)
+        return create_app(models, self._config, echo_request_id=False, gate=gate)
+
+
+async def _count_endpoints() -> int:
+    """How many replicas of the endpoint run."""
+    status = await asyncio.to_thread(serve.status)
+    deployment = status.applications[APPLICATION].deployments[_ENDPOINT]
+    return deployment.replica_states.get("RUNNING", 0)
 
 
 async def _described(handle: DeploymentHandle, version: str) -> ModelInfo:
@@ -171,16 +182,21 @@ class Deployed:
     models: tuple[ModelInfo, ...]
 
 
-def deploy(models: Mapping[str, ModelVersion], config: ServingConfig) -> Deployed:
+def deploy(
+    models: Mapping[str, ModelVersion], config: ServingConfig, records: str = ""
+) -> Deployed:
     """Serve model versions by name, or update what is served, and wait until all is ready.
 
-    What the application served before keeps answering meanwhile. Raises ClusterError where the
-    replicas do not come up; a first deployment is then taken down again.
+    What the application served before keeps answering meanwhile. records: the URL of the database
+    of keys, where `config.auth` asks for them. Raises ClusterError where the replicas do not come
+    up; a first deployment is then taken down again.
     """
     _quieten()
     url = _start_http(config)
     is_new = APPLICATION not in serve.status().applications
-    target = serve.RunTarget(_application(models, config), name=APPLICATION, route_prefix="/")
+    target = serve.RunTarget(
+        _application(models, config, records), name=APPLICATION, route_prefix="/"
+    )
     try:
         serve.run_many([target], wait_for_applications_running=False)
         _wait_until_ready(config)
@@ -237,7 +253,9 @@ def _start_http(config: ServingConfig) -> str:
     return f"http://{host}:{config.port}"
 
 
-def _application(models: Mapping[str, ModelVersion], config: ServingConfig) -> serve.Application:
+def _application(
+    models: Mapping[str, ModelVersion], config: ServingConfig, records: str
+) -> serve.Application:
     handles = {name: _model(name, version, config) for name, version in models.items()}
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
@@ -253,7 +271,7 @@ def _application(models: Mapping[str, ModelVersion], config: ServingConfig) -> s
         **_lifetime(config),
     )
     numbers = {name: str(version.version) for name, version in models.items()}
-    return endpoint.bind(numbers, handles, config)
+    return endpoint.bind(numbers, handles, config, records)
 
 
 def _model(name: str, version: ModelVersion, config: ServingConfig) -> serve.Application:

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from aiplat.config.compose import Composer, compose, literal, overrides_of, parsed_overrides
 from aiplat.config.description import description
 from aiplat.config.secrets import without_secrets
+from aiplat.config.words import spelled_out
 from aiplat.errors import AiplatError, ConfigError
 
 T = TypeVar("T")
@@ -61,7 +62,8 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
         if options.help:
             sys.stdout.write(description(main, name, root, options.config_dir))
             return 0
-        config = compose(name, root, options.overrides, options.config_dir)
+        overrides = spelled_out(root, options.overrides)
+        config = compose(name, root, overrides, options.config_dir)
         if options.cfg:
             sys.stdout.write(to_yaml(config))
             return 0

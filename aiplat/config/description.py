@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Any
 
-from aiplat.config import sections, targets
+from aiplat.config import sections, targets, words
 from aiplat.config.annotations import described, shown
 from aiplat.config.problems import join
 from aiplat.config.search import groups, listed, search_path
@@ -24,7 +24,7 @@ def description(
     """The whole text, ready to print."""
     folders = search_path(config_dirs)
     choices = _choices(name, folders)
-    usage = [*_usage(name), *_examples(folders[0] / f"{name}.yaml")]
+    usage = [*_usage(name, words.choices(root)), *_examples(folders[0] / f"{name}.yaml")]
     lines = [*_purpose(main), "", *usage, "", *choices, "Keys:", *_keys(root)]
     return "\n".join(lines) + "\n"
 
@@ -78,10 +78,10 @@ def _purpose(main: Callable[..., Any]) -> list[str]:
     return text.splitlines()
 
 
-def _usage(name: str) -> list[str]:
+def _usage(name: str, first_word: str) -> list[str]:
     command = f"python -m aiplat.jobs.{name}"
     return [
-        f"Usage: {command} [key=value ...] [group=option ...] [+group=option ...]",
+        f"Usage: {command} {first_word}[key=value ...] [group=option ...] [+group=option ...]",
         "  --cfg job         print the whole configuration instead of running",
         "  --config-dir DIR  read further groups and experiments from DIR/<group>/<option>.yaml",
     ]

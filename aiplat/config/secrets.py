@@ -16,6 +16,8 @@ _HARMLESS_KEY = re.compile(r"(^|[._-])(pad|mask|cls|class|sep|unk|bos|eos|start|
 _URL_PASSWORD = re.compile(
     r"(?P<before>[a-z][a-z0-9+.-]*://[^:/@\s]*:)[^@/\s]+(?=@)", re.IGNORECASE
 )
+# `postgresql://host/base?user=name&password=...`: among the options of a database.
+_URL_OPTION = re.compile(r"(?P<before>://\S*[?&](?:ssl)?password=)[^&\s]+", re.IGNORECASE)
 
 
 def without_secrets(tree: Any, key: str = "") -> Any:
@@ -28,4 +30,6 @@ def without_secrets(tree: Any, key: str = "") -> Any:
         return tree
     if _SECRET_KEY.search(key) and not _HARMLESS_KEY.search(key):
         return HIDDEN
-    return _URL_PASSWORD.sub(rf"\g<before>{HIDDEN}", tree)
+    for pattern in (_URL_PASSWORD, _URL_OPTION):
+        tree = pattern.sub(rf"\g<before>{HIDDEN}", tree)
+    return tree

@@ -4,11 +4,12 @@ The only place that sees every section. Importing it imports no torch, no Ray an
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from aiplat.cluster.scale import ClusterConfig, ScaleConfig
 from aiplat.config.targets import node
+from aiplat.config.words import word
 from aiplat.datasets.config import IngestTarget, SplitConfig
 from aiplat.errors import ConfigError
 from aiplat.inference.config import InferenceConfig
@@ -244,11 +245,69 @@ class ServeConfig:
 
     models: what to serve, each `name@alias` or `name:version`.
     storage: folder or URI that everything aiplat makes lands under.
+    records: database of keys and usage; null: <storage>/records.db.
     tracking: where the model registry is (group `tracking`).
     """
 
     models: list[str] = field(default_factory=list)
     storage: str = "storage"
+    records: str | None = None
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     serve: ServingConfig = field(default_factory=ServingConfig)
     tracking: dict[str, Any] = node("storage")
+
+
+@dataclass(kw_only=True)
+class KeysConfig:
+    """Make, list, revoke and rotate the API keys of endpoints.
+
+    action: what to do; may be the first word.
+    owner: whose key it is; of `list`: show only theirs.
+    scopes: names of the models it may ask; *: all.
+    rate: requests a second; null: any number.
+    burst: requests at once after a pause; null: as many as in a second.
+    quota: requests in a calendar month (UTC); null: any number.
+    expires: how long it is good for, as 90d or 12h, or until when, as 2031-12-31; null: for ever.
+    cidrs: networks it may be used from, as 10.0.0.0/8 or 2001:db8::/32; empty: from everywhere.
+    key: the prefix of the key to revoke or rotate, as `list` shows it.
+    grace: how long a rotated key works on beside the new one; 0s: not at all.
+    quiet: print the new key and nothing else.
+    storage: folder or URI that everything aiplat makes lands under.
+    records: database of keys and usage; null: <storage>/records.db.
+    """
+
+    action: Literal["create", "list", "revoke", "rotate"] = word("list")
+    owner: str | None = None
+    scopes: list[str] = field(default_factory=lambda: ["*"])
+    rate: float | None = None
+    burst: int | None = None
+    quota: int | None = None
+    expires: str | None = None
+    cidrs: list[str] = field(default_factory=list)
+    key: str | None = None
+    grace: str = "1h"
+    quiet: bool = False
+    storage: str = "storage"
+    records: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.action in ("revoke", "rotate") and self.key is None:
+            raise ConfigError(f"{self.action} needs key=<prefix>; 'keys list' shows them")
+        if self.action == "create" and self.owner is None:
+            raise ConfigError("create needs owner=<name>: whose key it is")
+        elsewhere = set().union(*_KEYS_OF_ACTION.values()) - _KEYS_OF_ACTION[self.action]
+        for item in fields(self):
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            if item.name in elsewhere and getattr(self, item.name) != default:
+                raise ConfigError(
+                    f"{item.name} is nothing that '{self.action}' takes: leave it out, or begin "
+                    f"with another word"
+                )
+
+
+_KEYS_OF_ACTION: dict[str, set[str]] = {
+    "create": {"owner", "scopes", "rate", "burst", "quota", "expires", "cidrs", "quiet"},
+    "list": {"owner"},
+    "revoke": {"key"},
+    "rotate": {"key", "grace", "quiet"},
+}

@@ -9,18 +9,17 @@ from rich.console import Console
 from aiplat.cluster.session import Session, connect
 from aiplat.config import command
 from aiplat.errors import ConfigError
+from aiplat.jobs.endpoint import credential_of, models_of, records_of
 from aiplat.jobs.schema import ServeConfig
-from aiplat.registry.mlflow import Registry
-from aiplat.registry.versions import ModelVersion
 from aiplat.serving.guide import guide
-from aiplat.store import files
 
 
 def main(config: ServeConfig) -> None:
     """Deploy the models and say where they answer; take them down at the end, unless detached."""
     # Not wrapped: what is shown here is there to be copied.
     console = Console(soft_wrap=True, highlight=False)
-    models = _models(config)
+    models = models_of(config)
+    records = records_of(config)
     with connect(config.cluster) as session:
         # Ray reads its settings while it is imported, and `connect` makes them.
         from aiplat.cluster import serve
@@ -33,8 +32,11 @@ def main(config: ServeConfig) -> None:
             return
         _require_cluster_that_stays(config, session)
         with console.status("Starting replicas"):
-            deployed = serve.deploy(models, config.serve)
-        console.print(guide(deployed.url, session.dashboard_url, deployed.models), markup=False)
+            deployed = serve.deploy(models, config.serve, records)
+        # Now, since a key that is made for an endpoint that does not start is never shown.
+        credential = credential_of(records)
+        told = guide(deployed.url, session.dashboard_url, deployed.models, credential)
+        console.print(told, markup=False)
         if config.serve.detach:
             console.print(
                 "It stays; take it down with: python -m aiplat.jobs.serve serve.down=true"
@@ -47,21 +49,6 @@ def main(config: ServeConfig) -> None:
             console.print("Taking the endpoint down.")
         finally:
             serve.take_down()
-
-
-def _models(config: ServeConfig) -> dict[str, ModelVersion]:
-    """Name -> the version to serve under it; none where the endpoint is to be taken down."""
-    if config.serve.down:
-        return {}
-    if not config.models:
-        raise ConfigError("models is empty: name what to serve, as in models=[clip@champion]")
-    registry = Registry(files.absolute(config.storage), config.tracking.get("uri"))
-    models: dict[str, ModelVersion] = {}
-    for version in map(registry.resolve, config.models):
-        if version.name in models:
-            raise ConfigError(f"models names {version.name!r} twice: serve one version of a model")
-        models[version.name] = version
-    return models
 
 
 def _interrupt(*_: Any) -> NoReturn:

@@ -5,7 +5,8 @@ It knows no cluster and no weights: it is handed models that can be asked.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiplat.registry.config import check_name
 from aiplat.serving import schemas
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.fields import nearest
+from aiplat.serving.gate import Gate, OpenGate, admission
 from aiplat.serving.middleware import BodyLimit, Envelope
 from aiplat.serving.problems import FieldProblem, ProblemError, answer_problem, invalid_input
 from aiplat.serving.requests import read_rows
@@ -28,13 +30,30 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    models: Mapping[str, ServedModel], config: ServingConfig, echo_request_id: bool = True
+    models: Mapping[str, ServedModel],
+    config: ServingConfig,
+    echo_request_id: bool = True,
+    gate: Gate | None = None,
 ) -> FastAPI:
     """The endpoint over `models`, by name.
 
     echo_request_id: whether answers carry `X-Request-Id`; false where a proxy in front adds it.
+    gate: whom it answers; None: everybody. Health, pages and the schema are for everybody.
     """
-    app = FastAPI(title="aiplat", summary="Models served by aiplat", docs_url=None, redoc_url=None)
+    gate = gate or OpenGate()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gate:
+            yield
+
+    app = FastAPI(
+        title="aiplat",
+        summary="Models served by aiplat",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
     app.add_middleware(Envelope, echo_request_id=echo_request_id)
     app.add_exception_handler(ProblemError, answer_problem)
@@ -42,13 +61,15 @@ def create_app(
     _add_pages(app)
     _add_health(app, models)
     for name, model in models.items():
-        _add_predict(app, name, model, config)
+        _add_predict(app, name, model, config, gate)
     # After the models' own paths, which it would hide.
-    _add_catalog(app, models)
+    _add_catalog(app, models, gate)
     return app
 
 
-def _add_predict(app: FastAPI, name: str, model: ServedModel, config: ServingConfig) -> None:
+def _add_predict(
+    app: FastAPI, name: str, model: ServedModel, config: ServingConfig, gate: Gate
+) -> None:
     info = model.info
     check_name(name)
     app.add_api_route(
@@ -59,6 +80,8 @@ def _add_predict(app: FastAPI, name: str, model: ServedModel, config: ServingCon
         summary=f"Ask {name}",
         description=f"Version {info.version}, trained on {info.dataset or 'unnamed data'}.",
         tags=["predict"],
+        dependencies=admission(gate, name),
+        responses=schemas.refusals(gate.needs_key),
         openapi_extra=schemas.predict_operation(info, config),
         response_class=JSONResponse,
     )
@@ -116,16 +139,22 @@ def _faulty(faults: Mapping[int, Fault]) -> ProblemError:
     )
 
 
-def _add_catalog(app: FastAPI, models: Mapping[str, ServedModel]) -> None:
+def _add_catalog(app: FastAPI, models: Mapping[str, ServedModel], gate: Gate) -> None:
+    # Only those who are let in learn what there is.
+    guarded: dict[str, Any] = {
+        "dependencies": admission(gate),
+        "responses": schemas.refusals(gate.needs_key),
+    }
+
     def unknown(name: str) -> ProblemError:
         return ProblemError(404, f"there is no model {name!r} here{nearest(name, models)}")
 
-    @app.get("/v1/models", tags=["models"])
+    @app.get("/v1/models", tags=["models"], **guarded)
     async def list_models() -> schemas.ModelList:
         """The models of this endpoint."""
         return schemas.ModelList(models=[schemas.summary(model.info) for model in models.values()])
 
-    @app.get("/v1/models/{name}", tags=["models"])
+    @app.get("/v1/models/{name}", tags=["models"], **guarded)
     async def describe_model(name: str) -> schemas.ModelDescription:
         """What a model takes, answers and was measured at."""
         served = name.removesuffix(_PREDICT)
@@ -135,7 +164,7 @@ def _add_catalog(app: FastAPI, models: Mapping[str, ServedModel]) -> None:
             raise unknown(name)
         return schemas.description(models[name].info)
 
-    @app.post(f"/v1/models/{{name}}{_PREDICT}", include_in_schema=False)
+    @app.post(f"/v1/models/{{name}}{_PREDICT}", include_in_schema=False, **guarded)
     async def predict_unknown(name: str) -> None:
         raise unknown(name)
 

@@ -3,6 +3,15 @@
 from dataclasses import dataclass, field
 
 from aiplat.errors import ConfigError
+from aiplat.serving.keys.addresses import Network, network
+
+_MORE_THAN_NOTHING = (
+    "max_body_mb",
+    "max_megapixels",
+    "request_timeout_s",
+    "start_timeout_s",
+    "max_key_age_s",
+)
 
 
 @dataclass
@@ -84,6 +93,10 @@ class ServingConfig:
     port: of the HTTP endpoint.
     detach: leave the endpoint running on the cluster when the job ends.
     down: take the endpoint down instead of deploying it.
+    auth: whether requests need an API key; `python -m aiplat.jobs.keys` makes them.
+    trusted_proxies: networks, as 10.0.0.0/8, of proxies whose X-Forwarded-For is believed.
+    max_key_age_s: how long keys are believed while their database does not answer; requests are
+        then refused with 503.
     max_rows: rows of one request at most.
     max_body_mb: size of a request's body at most.
     max_text_chars: length of a text at most.
@@ -97,6 +110,9 @@ class ServingConfig:
     port: int = 8000
     detach: bool = False
     down: bool = False
+    auth: bool = True
+    trusted_proxies: list[str] = field(default_factory=list)
+    max_key_age_s: float = 300.0
     max_rows: int = 64
     max_body_mb: float = 16.0
     max_megapixels: float = 64.0
@@ -112,9 +128,11 @@ class ServingConfig:
         _require_at_least("max_rows", self.max_rows, 1)
         _require_at_least("max_text_chars", self.max_text_chars, 1)
         _require_at_least("max_queued_requests", self.max_queued_requests, 1)
-        for name in ("max_body_mb", "max_megapixels", "request_timeout_s", "start_timeout_s"):
+        for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
+        # Refused here, and not by a replica.
+        _ = self.trusted_networks
         given = self.replica.max_ongoing_requests
         # With fewer, the next batch cannot gather while the model computes the present one.
         if given is not None and given < 2 * self.batching.max_batch_size:
@@ -127,6 +145,14 @@ class ServingConfig:
     def max_ongoing_requests(self) -> int:
         """Requests a replica has in hand at most."""
         return self.replica.max_ongoing_requests or 2 * self.batching.max_batch_size
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """The proxies whose word on a client's address is taken."""
+        try:
+            return tuple(network(text) for text in self.trusted_proxies)
+        except ConfigError as error:
+            raise ConfigError(f"trusted_proxies has {error}") from None
 
     @property
     def max_body_bytes(self) -> int:

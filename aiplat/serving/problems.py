@@ -35,7 +35,12 @@ class FieldProblem:
 
 
 class ProblemError(AiplatError):
-    """A request that is answered with a problem instead of predictions."""
+    """A request that is answered with a problem instead of predictions.
+
+    kind: the last part of its type, and its title; None: those of its status.
+    """
+
+    kind: tuple[str, str] | None = None
 
     def __init__(
         self,
@@ -60,7 +65,8 @@ def invalid_input(errors: Sequence[FieldProblem]) -> ProblemError:
 
 def problem_response(error: ProblemError, request_id: str) -> JSONResponse:
     """The answer that tells of the problem; `field` and `errors` are there where fields are."""
-    slug, title = _KINDS.get(error.status, (f"http-{error.status}", "The request was refused"))
+    of_status = _KINDS.get(error.status, (f"http-{error.status}", "The request was refused"))
+    slug, title = error.kind or of_status
     body = {
         "type": f"urn:aiplat:problem:{slug}",
         "title": title,

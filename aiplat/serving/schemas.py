@@ -130,6 +130,18 @@ def predict_operation(info: ModelInfo, config: ServingConfig) -> Schema:
     }
 
 
+def refusals(needs_key: bool) -> dict[int | str, Schema]:
+    """The answers to who is not let in, where a key is needed."""
+    if not needs_key:
+        return {}
+    texts = {
+        401: "The API key is missing, unknown, revoked or expired.",
+        403: "The API key may not ask this model, or not from this address.",
+        429: "The API key asks too often, or has used its quota; `Retry-After` says when to ask.",
+    }
+    return {status: _problem(text) for status, text in texts.items()}
+
+
 def request_schema(inputs: Sequence[InputField], max_rows: int) -> Schema:
     """The schema of a JSON request."""
     rows = {"type": "array", "minItems": 1, "maxItems": max_rows, "items": row_schema(inputs)}

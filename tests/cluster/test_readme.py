@@ -42,23 +42,27 @@ def own_data_commands() -> list[list[str]]:
     return [shlex.split(command)[1:] for command in commands(section)]
 
 
-def ask(url: str) -> Any:
+def ask(url: str, key: str) -> Any:
     """The endpoint's answer to one picture, as a form."""
     stream = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(stream, "PNG")
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
     body = part + stream.getvalue() + b"\r\n--b--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "X-API-Key": key}
     request = urllib.request.Request(f"{url}/v1/models/photos:predict", body, headers)  # noqa: S310
     with _opener().open(request, timeout=60) as response:
         return json.loads(response.read())
 
 
-def wait_until_served(process: subprocess.Popen[str]) -> None:
+def wait_until_served(process: subprocess.Popen[str]) -> str:
+    """The key that the endpoint made for whoever started it."""
     assert process.stdout is not None
+    key = ""
     for line in process.stdout:
+        if line.startswith("API key"):
+            key = line.split()[2]
         if "Ctrl-C takes it down" in line:
-            return
+            return key
     raise AssertionError("the endpoint ended before it was ready")
 
 
@@ -83,8 +87,8 @@ def test_a_folder_of_photos_becomes_an_endpoint(
     )
     with served:
         try:
-            wait_until_served(served)
-            answer = ask(f"http://127.0.0.1:{serve_port}")
+            key = wait_until_served(served)
+            answer = ask(f"http://127.0.0.1:{serve_port}", key)
             assert set(answer["predictions"][0]["probabilities"]) == {"blue", "red"}
             served.send_signal(signal.SIGINT)
             assert served.wait(timeout=120) == 0

@@ -37,7 +37,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
 def config(serve_port: int) -> ServingConfig:
     # Long enough for requests to meet in a batch however slow this machine is.
     batching = BatchingConfig(max_batch_size=8, wait_s=0.05)
-    return ServingConfig(port=serve_port, max_body_mb=0.2, batching=batching)
+    return ServingConfig(port=serve_port, auth=False, max_body_mb=0.2, batching=batching)
 
 
 @pytest.fixture(scope="module")

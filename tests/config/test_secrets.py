@@ -32,3 +32,9 @@ def test_the_password_of_a_url_is_hidden_and_the_rest_readable() -> None:
         "uri": f"postgresql+psycopg://ai:{HIDDEN}@db:5432/runs",
         "at": "http://host:80/a@b",
     }
+
+
+def test_a_password_among_the_options_of_a_url_is_hidden() -> None:
+    given = "postgresql://me:pa55@db/keys?sslmode=require&password=s3cret&user=me"
+    told = f"postgresql://me:{HIDDEN}@db/keys?sslmode=require&password={HIDDEN}&user=me"
+    assert without_secrets({"records": given}) == {"records": told}

@@ -3,9 +3,13 @@ from pathlib import Path
 import pytest
 
 from aiplat.config.command import status
+from aiplat.config.compose import compose
+from aiplat.errors import ConfigError
+from aiplat.jobs.endpoint import credential_of, records_of
 from aiplat.jobs.schema import ServeConfig
 from aiplat.jobs.serve import main
 from aiplat.registry.mlflow import Registry
+from aiplat.serving.guide import Credential
 from tests.exported import color_folder
 from tests.stores import storage_with_database
 
@@ -25,6 +29,8 @@ def storage(tmp_path: Path) -> str:
         (["models=[colors@champion,colors:1]"], "names 'colors' twice"),
         (["models=[colors]", "serve.max_rows=0"], "max_rows is 0, expected at least 1"),
         (["models=[colors]", "serve.autoscaling.max_replica=3"], "max_replicas"),
+        (["models=[colors]", "serve.trusted_proxies=[10.0.0.1/8]"], "write 10.0.0.0/8"),
+        (["models=[colors]", "records=mysql://db/keys"], "expected postgresql://user:password@"),
     ],
 )
 def test_what_cannot_be_served_is_said_before_a_cluster_starts(
@@ -32,3 +38,28 @@ def test_what_cannot_be_served_is_said_before_a_cluster_starts(
 ) -> None:
     assert status(main, "serve", ServeConfig, [f"storage={storage}", *overrides]) == 2
     assert said in capsys.readouterr().err
+
+
+def config_of(storage: str, *overrides: str) -> ServeConfig:
+    return compose("serve", ServeConfig, [f"storage={storage}", "models=[colors]", *overrides])
+
+
+def test_the_first_key_is_made_where_there_is_none_and_shown_once(tmp_path: Path) -> None:
+    config = config_of(str(tmp_path))
+    first = credential_of(records_of(config))
+    assert first is not None
+    assert first.text is not None
+    assert first.text.startswith("aip_")
+    second = credential_of(records_of(config))
+    assert second == Credential(None)
+
+
+def test_without_keys_no_database_is_made(tmp_path: Path) -> None:
+    for overrides in (["serve.auth=false"], ["serve.down=true"]):
+        assert credential_of(records_of(config_of(str(tmp_path), *overrides))) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_of_a_storage_that_holds_no_database_need_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="set records=postgresql://"):
+        records_of(config_of("s3://bucket/aiplat"))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from aiplat.errors import ConfigError
@@ -33,10 +35,11 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (ServingConfig, {"max_rows": 0}, "max_rows is 0"),
         (ServingConfig, {"max_body_mb": 0}, "max_body_mb is 0"),
         (ServingConfig, {"request_timeout_s": -1}, "request_timeout_s is -1"),
+        (ServingConfig, {"max_key_age_s": 0}, "max_key_age_s is 0"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(
-    section: type, values: dict[str, float], said: str
+    section: type, values: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         section(**values)
@@ -45,3 +48,10 @@ def test_a_setting_out_of_its_range_is_named(
 def test_limits_are_counted_in_bytes_and_pixels() -> None:
     config = ServingConfig(max_body_mb=0.5, max_megapixels=2)
     assert (config.max_body_bytes, config.max_pixels) == (500_000, 2_000_000)
+
+
+def test_proxies_are_networks_of_either_version() -> None:
+    config = ServingConfig(trusted_proxies=["10.0.0.0/8", "::1"])
+    assert [str(item) for item in config.trusted_networks] == ["10.0.0.0/8", "::1/128"]
+    with pytest.raises(ConfigError, match=r"trusted_proxies has 'proxy' is no network"):
+        ServingConfig(trusted_proxies=["proxy"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from aiplat.serving.guide import commands, guide
+from aiplat.serving.guide import Credential, commands, guide
 
 
 def test_the_commands_ask_what_the_description_shows(client: TestClient, model: Any) -> None:
@@ -26,3 +26,21 @@ def test_the_guide_has_every_address(model: Any) -> None:
     assert "reds version 7, trained on colours@1234" in text
     assert all(command in text for command in commands("http://host:1", model.info).values())
     assert "dashboard" not in guide("http://host:1", "", [model.info])
+
+
+def test_commands_send_the_key_that_was_just_made(model: Any) -> None:
+    credential = Credential("aip_k3v0q9x2ab_00ff")
+    text = guide("http://host:1", "", [model.info], credential)
+    assert "API key    aip_k3v0q9x2ab_00ff    (it is not shown again)" in text
+    for command in commands("http://host:1", model.info, credential).values():
+        words = shlex.split(command)
+        assert words[2:4] == ["-H", "Authorization: Bearer aip_k3v0q9x2ab_00ff"]
+        assert command in text
+
+
+def test_commands_take_a_key_that_only_its_owner_knows_from_the_shell(model: Any) -> None:
+    text = guide("http://host:1", "", [model.info], Credential())
+    assert "python -m aiplat.jobs.keys create owner=<name>" in text
+    for command in commands("http://host:1", model.info, Credential()).values():
+        # In quotes of a kind in which a shell fills in the variable.
+        assert '-H "Authorization: Bearer $AIPLAT_KEY"' in command

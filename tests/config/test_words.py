@@ -1,0 +1,47 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from aiplat.config import words
+from aiplat.config.words import word
+
+
+@dataclass
+class Doors:
+    """Doors that are opened and shut."""
+
+    action: Literal["open", "shut"] = word("shut")
+    name: str = "front"
+
+
+@dataclass
+class Plain:
+    """Takes no word."""
+
+    name: str = "front"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["open", "name=back"], ["action=open", "name=back"]),
+        (["name=back"], ["name=back"]),
+        (["action=open"], ["action=open"]),
+        ([], []),
+        # Only the first; what is wrong with others is told as ever.
+        (["open", "back"], ["action=open", "back"]),
+        (["+exp=clip"], ["+exp=clip"]),
+    ],
+)
+def test_a_first_word_is_the_value_of_its_key(given: list[str], meant: list[str]) -> None:
+    assert words.spelled_out(Doors, given) == meant
+
+
+def test_a_root_without_such_a_key_takes_no_words() -> None:
+    assert words.spelled_out(Plain, ["open"]) == ["open"]
+    assert words.choices(Plain) == ""
+
+
+def test_the_words_are_told() -> None:
+    assert words.choices(Doors) == "[open | shut] "

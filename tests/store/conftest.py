@@ -1,0 +1,3 @@
+from tests.databases import postgres_server, records, url
+
+__all__ = ["postgres_server", "records", "url"]
