@@ -1,6 +1,8 @@
 """Imports point down, siblings stay apart, only the cluster knows Ray, and files stay short."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ LAYERS = (
     ("registry", "tracking"),
     ("tasks",),
     ("models", "datasets"),
-    ("config", "store"),
+    ("config", "store", "client"),
     ("errors",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -84,12 +86,21 @@ def test_imports_point_down(name: str) -> None:
         ("training/x.py", "def late():\n    import ray.train"),
         ("cluster/scale.py", "import ray"),
         ("cluster/train.py", "from aiplat.jobs import schema"),
+        ("client/x.py", "from aiplat.store import files"),
         ("tasks/x.py", "from .task import Task"),
         ("tasks/x.py", "from aiplat.utils import anything"),
     ],
 )
 def test_an_import_that_points_elsewhere_is_found(name: str, source: str) -> None:
     assert len(offences(PACKAGE / name, source)) == 1
+
+
+def test_the_client_does_without_what_trains_and_serves() -> None:
+    """Whoever only asks an endpoint should not wait for these, nor need them."""
+    heavy = "{'torch', 'ray', 'numpy', 'fastapi', 'hydra'}"
+    code = f"import sys, aiplat.client; sys.exit(str({heavy} & sys.modules.keys() or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize("folder", ["aiplat", "tests", "benchmarks", "docs"])

@@ -26,6 +26,8 @@ from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.open import open_gate
+from aiplat.serving.metering.books import BooksPlace
+from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.served import (
     Answers,
     Fault,
@@ -51,7 +53,12 @@ _POLL_S = 0.5
 class ModelReplica:
     """One replica of a model version."""
 
-    def __init__(self, name: str, version: ModelVersion, config: ServingConfig) -> None:
+    def __init__(
+        self, name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+    ) -> None:
+        # From here on it costs what it costs, whether it answers or not.
+        clock = ReplicaClock(name, str(version.version))
+        self._books = books.open(clock)
         # Here and not above: the endpoint imports this module too, and needs no torch.
         from aiplat.inference.predictor import Predictor
         from aiplat.registry.versions import fetch
@@ -70,8 +77,12 @@ class ModelReplica:
             metrics=folder.metrics,
         )
         threads = max(1, int(config.replica.num_cpus))
-        self._replica = Replica(predictor, info, config.batching, threads)
+        self._replica = Replica(predictor, info, config.batching, threads, clock.replica, clock.ran)
         self._replica.warm_up()
+
+    def __del__(self) -> None:
+        # Serve calls it when it lets the replica go; of one that is killed others tell.
+        self._books.close()
 
     async def describe(self) -> ModelInfo:
         """What the model takes and answers."""
@@ -135,16 +146,21 @@ class Endpoint:
         versions: Mapping[str, str],
         handles: Mapping[str, DeploymentHandle],
         config: ServingConfig,
-        records: str,
+        books: BooksPlace,
     ) -> None:
         self._versions = versions
         self._handles = handles
         self._config = config
-        self._records = records
+        self._place = books
+        self._books = books.open()
+
+    def __del__(self) -> None:
+        # See ModelReplica.
+        self._books.close()
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """The app; Serve asks for it while it starts this replica."""
-        gate = await open_gate(self._config, self._records, _count_endpoints)
+        gate = await open_gate(self._config, self._place.records, _count_endpoints)
         names = list(self._versions)
         infos = await asyncio.gather(
             *(_described(self._handles[name], self._versions[name]) for name in names)
@@ -154,7 +170,9 @@ class Endpoint:
             for name, info in zip(names, infos, strict=True)
         }
         # Serve's proxy adds X-Request-Id by itself.
-        return create_app(models, self._config, echo_request_id=False, gate=gate)
+        return create_app(
+            models, self._config, echo_request_id=False, gate=gate, record=self._books.record
+        )
 
 
 async def _count_endpoints() -> int:
@@ -183,19 +201,19 @@ class Deployed:
 
 
 def deploy(
-    models: Mapping[str, ModelVersion], config: ServingConfig, records: str = ""
+    models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
 ) -> Deployed:
     """Serve model versions by name, or update what is served, and wait until all is ready.
 
-    What the application served before keeps answering meanwhile. records: the URL of the database
-    of keys, where `config.auth` asks for them. Raises ClusterError where the replicas do not come
-    up; a first deployment is then taken down again.
+    What the application served before keeps answering meanwhile. books: where API keys are, and
+    what requests use is written down. Raises ClusterError where the
+    replicas do not come up; a first deployment is then taken down again.
     """
     _quieten()
     url = _start_http(config)
     is_new = APPLICATION not in serve.status().applications
     target = serve.RunTarget(
-        _application(models, config, records), name=APPLICATION, route_prefix="/"
+        _application(models, config, books), name=APPLICATION, route_prefix="/"
     )
     try:
         serve.run_many([target], wait_for_applications_running=False)
@@ -254,9 +272,9 @@ def _start_http(config: ServingConfig) -> str:
 
 
 def _application(
-    models: Mapping[str, ModelVersion], config: ServingConfig, records: str
+    models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
-    handles = {name: _model(name, version, config) for name, version in models.items()}
+    handles = {name: _model(name, version, config, books) for name, version in models.items()}
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
         name=_ENDPOINT,
@@ -271,10 +289,12 @@ def _application(
         **_lifetime(config),
     )
     numbers = {name: str(version.version) for name, version in models.items()}
-    return endpoint.bind(numbers, handles, config, records)
+    return endpoint.bind(numbers, handles, config, books)
 
 
-def _model(name: str, version: ModelVersion, config: ServingConfig) -> serve.Application:
+def _model(
+    name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> serve.Application:
     deployment = serve.deployment(
         ModelReplica,
         name=_deployment_name(name),
@@ -288,7 +308,7 @@ def _model(name: str, version: ModelVersion, config: ServingConfig) -> serve.App
         max_surge_percent=config.replica.max_surge_percent,
         **_lifetime(config),
     )
-    return deployment.bind(name, version, config)
+    return deployment.bind(name, version, config, books)
 
 
 def _autoscaling(config: ServingConfig, **changes: Any) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from aiplat.jobs.schema import ServeConfig
 from aiplat.registry.mlflow import Registry
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.guide import Credential
+from aiplat.serving.metering.books import BooksPlace, books_place
 from aiplat.store import files
-from aiplat.store.records import open_records, records_url
+from aiplat.store.records import open_records
 
 
 def models_of(config: ServeConfig) -> dict[str, ModelVersion]:
@@ -24,28 +25,24 @@ def models_of(config: ServeConfig) -> dict[str, ModelVersion]:
     return models
 
 
-def records_of(config: ServeConfig) -> str:
-    """The URL of the database of keys, there and up to date; empty where no key is asked for.
+def books_of(config: ServeConfig) -> BooksPlace:
+    """Where keys and usage are kept; the database is there and up to date.
 
     Raises ConfigError or RecordsError.
     """
+    place = books_place(files.absolute(config.storage), config.records)
+    if not config.serve.down:
+        open_records(place.records).close()
+    return place
+
+
+def credential_of(config: ServeConfig, books: BooksPlace) -> Credential | None:
+    """What requests are to send: a key made now where none is usable yet; None: nothing."""
     if config.serve.down or not config.serve.auth:
-        return ""
-    url = records_url(config.storage, config.records)
-    open_records(url).close()
-    return url
-
-
-def credential_of(records: str) -> Credential | None:
-    """What requests are to send: a key made now where none is usable yet; None: nothing.
-
-    records: as `records_of` gives it.
-    """
-    if not records:
         return None
     from aiplat.serving.keys.store import KeyStore
 
-    opened = open_records(records)
+    opened = open_records(books.records)
     try:
         return Credential(KeyStore(opened).create_first())
     finally:

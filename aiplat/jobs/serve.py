@@ -9,7 +9,7 @@ from rich.console import Console
 from aiplat.cluster.session import Session, connect
 from aiplat.config import command
 from aiplat.errors import ConfigError
-from aiplat.jobs.endpoint import credential_of, models_of, records_of
+from aiplat.jobs.endpoint import books_of, credential_of, models_of
 from aiplat.jobs.schema import ServeConfig
 from aiplat.serving.guide import guide
 
@@ -19,7 +19,7 @@ def main(config: ServeConfig) -> None:
     # Not wrapped: what is shown here is there to be copied.
     console = Console(soft_wrap=True, highlight=False)
     models = models_of(config)
-    records = records_of(config)
+    books = books_of(config)
     with connect(config.cluster) as session:
         # Ray reads its settings while it is imported, and `connect` makes them.
         from aiplat.cluster import serve
@@ -32,9 +32,9 @@ def main(config: ServeConfig) -> None:
             return
         _require_cluster_that_stays(config, session)
         with console.status("Starting replicas"):
-            deployed = serve.deploy(models, config.serve, records)
+            deployed = serve.deploy(models, config.serve, books)
         # Now, since a key that is made for an endpoint that does not start is never shown.
-        credential = credential_of(records)
+        credential = credential_of(config, books)
         told = guide(deployed.url, session.dashboard_url, deployed.models, credential)
         console.print(told, markup=False)
         if config.serve.detach:

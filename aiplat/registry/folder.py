@@ -1,7 +1,9 @@
 """The folder of a model version: all that is needed to answer with it, and what is known of it."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,13 @@ class ModelFolder:
         if not isinstance(tree, dict):
             raise RegistryError(f"{self.path / CONFIG} holds no configuration: export the run anew")
         return {str(key): value for key, value in tree.items()}
+
+    @cached_property
+    def preprocessing_sha256(self) -> str:
+        """Hash of all that decides which tensors a row becomes: task, labels, tokenizer."""
+        assets = files.folder_hashes(str(self.assets)) if self.assets.is_dir() else {}
+        decisive = [self.config["task"], files.read_json(str(self.path / DATASET)), assets]
+        return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def info(self) -> DatasetInfo:

@@ -4,7 +4,6 @@ It knows no cluster and no weights: it is handed models that can be asked.
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -16,13 +15,17 @@ from starlette.exceptions import HTTPException
 
 from aiplat.registry.config import check_name
 from aiplat.serving import schemas
+from aiplat.serving.asking import respond
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.fields import nearest
 from aiplat.serving.gate import Gate, OpenGate, admission
+from aiplat.serving.metering.meter import Meter
+from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.middleware import BodyLimit, Envelope
-from aiplat.serving.problems import FieldProblem, ProblemError, answer_problem, invalid_input
-from aiplat.serving.requests import read_rows
-from aiplat.serving.served import Answers, Fault, OverloadError, RowsError, ServedModel
+from aiplat.serving.open_inference.routes import open_inference
+from aiplat.serving.problems import ProblemError, answer_problem
+from aiplat.serving.requests import read_question
+from aiplat.serving.served import ServedModel
 
 _PREDICT = ":predict"
 
@@ -34,11 +37,13 @@ def create_app(
     config: ServingConfig,
     echo_request_id: bool = True,
     gate: Gate | None = None,
+    record: Callable[[UsageRecord], None] | None = None,
 ) -> FastAPI:
     """The endpoint over `models`, by name.
 
     echo_request_id: whether answers carry `X-Request-Id`; false where a proxy in front adds it.
     gate: whom it answers; None: everybody. Health, pages and the schema are for everybody.
+    record: keeps what each request used, before its answer leaves.
     """
     gate = gate or OpenGate()
 
@@ -53,8 +58,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        responses=schemas.wrong_request(),
     )
-    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes, max_s=config.request_timeout_s)
+    if record is not None:
+        app.add_middleware(Meter, record=record)
     app.add_middleware(Envelope, echo_request_id=echo_request_id)
     app.add_exception_handler(ProblemError, answer_problem)
     app.add_exception_handler(HTTPException, answer_problem)
@@ -62,6 +70,7 @@ def create_app(
     _add_health(app, models)
     for name, model in models.items():
         _add_predict(app, name, model, config, gate)
+    app.include_router(open_inference(models, config, gate))
     # After the models' own paths, which it would hide.
     _add_catalog(app, models, gate)
     return app
@@ -74,7 +83,7 @@ def _add_predict(
     check_name(name)
     app.add_api_route(
         f"/v1/models/{name}{_PREDICT}",
-        _predict_endpoint(name, model, config),
+        _predict_endpoint(model, config),
         methods=["POST"],
         operation_id=f"predict_{name}",
         summary=f"Ask {name}",
@@ -87,56 +96,11 @@ def _add_predict(
     )
 
 
-def _predict_endpoint(name: str, model: ServedModel, config: ServingConfig) -> _Endpoint:
+def _predict_endpoint(model: ServedModel, config: ServingConfig) -> _Endpoint:
     async def predict(request: Request) -> Response:
-        rows = await read_rows(request, model.info.inputs, config)
-        try:
-            answers = await asyncio.wait_for(model.predict(rows), config.request_timeout_s)
-        except RowsError as error:
-            raise _faulty(error.faults) from error
-        except OverloadError as error:
-            headers = {"Retry-After": str(error.retry_after_s)}
-            raise ProblemError(503, str(error), headers=headers) from error
-        except TimeoutError as error:
-            seconds = f"{config.request_timeout_s:g} s (serve.request_timeout_s)"
-            raise ProblemError(504, f"{name} did not answer within {seconds}") from error
-        return _answer(name, answers)
+        return await respond(request, model, config, read_question)
 
     return predict
-
-
-def _answer(name: str, answers: Answers) -> Response:
-    body = {"model": name, "version": answers.version, "predictions": list(answers.rows)}
-    try:
-        return JSONResponse(body, headers={"X-Model-Version": answers.version})
-    except ValueError as error:
-        # JSON has no word for what a model computes from inputs that overflow it.
-        fault = Fault(
-            None, "leads to an answer that is not finite: the model cannot take its values"
-        )
-        wild = {index: fault for index, row in enumerate(answers.rows) if not _finite(row)}
-        if not wild:
-            raise
-        raise _faulty(wild) from error
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(_finite(item) for item in value.values())
-    return not isinstance(value, (list, tuple)) or all(_finite(item) for item in value)
-
-
-def _faulty(faults: Mapping[int, Fault]) -> ProblemError:
-    return invalid_input(
-        [
-            FieldProblem(
-                f"inputs[{row}].{fault.field}" if fault.field else f"inputs[{row}]", fault.detail
-            )
-            for row, fault in faults.items()
-        ]
-    )
 
 
 def _add_catalog(app: FastAPI, models: Mapping[str, ServedModel], gate: Gate) -> None:

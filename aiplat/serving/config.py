@@ -102,7 +102,7 @@ class ServingConfig:
     max_text_chars: length of a text at most.
     max_megapixels: of all images of one request together, counted before they are decoded.
     max_queued_requests: waiting requests a model has at most; the next are answered with 503.
-    request_timeout_s: how long a request may take before it is answered with 504.
+    request_timeout_s: how long a request may take to arrive (else 408), and then its answer (504).
     start_timeout_s: how long to wait for the endpoint to be ready.
     """
 

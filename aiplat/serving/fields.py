@@ -11,17 +11,21 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from PIL import Image
 
 from aiplat.serving.config import ServingConfig
-from aiplat.serving.problems import FieldProblem
+from aiplat.serving.problems import MAX_PROBLEMS, FieldProblem
 from aiplat.serving.served import Row
 from aiplat.tasks.fields import InputField
 
 # Pillow reads many more; some of those start other programs or read other files.
 _IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+# Length of a name that is answered with what is near it, or repeated; and of what is searched.
+_MAX_NAME = 100
+_MAX_NAMES = 1000
 _MAX_FLOAT32 = 3.4028234663852886e38
 
 _TYPE_NAMES = {
@@ -58,10 +62,12 @@ def read_row(
 ) -> tuple[Row, list[FieldProblem]]:
     """The row that `raw` describes, and all that is wrong with it; `where` names the row."""
     names = [field.name for field in inputs]
+    unknown = islice((name for name in raw if name not in names), MAX_PROBLEMS)
     problems = [
-        FieldProblem(f"{where}.{name}", f"is not a field of this model{nearest(name, names)}")
-        for name in raw
-        if name not in names
+        FieldProblem(
+            f"{where}.{shortened(name)}", f"is not a field of this model{nearest(name, names)}"
+        )
+        for name in unknown
     ]
     row: Row = {}
     for field in inputs:
@@ -84,9 +90,18 @@ def read_field(field: InputField, value: Any, allowance: Allowance) -> Any:
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to say of a name that does not exist: the nearest one, and which there are."""
     names = list(names)
-    close = difflib.get_close_matches(name, names, n=1)
+    # Looking for what is near takes time by the lengths of both, and a request is long at will.
+    is_short = len(name) <= _MAX_NAME and len(names) <= _MAX_NAMES
+    close = difflib.get_close_matches(name, names, n=1) if is_short else []
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (it has: {', '.join(names) or 'none'})"
+    listed = ", ".join(names[:MAX_PROBLEMS]) or "none"
+    more = f" and {len(names) - MAX_PROBLEMS} more" if len(names) > MAX_PROBLEMS else ""
+    return f"{hint} (it has: {listed}{more})"
+
+
+def shortened(name: str) -> str:
+    """A name that a request gives, short enough to be repeated in an answer."""
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
 
 
 def got(value: Any) -> str:

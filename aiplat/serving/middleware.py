@@ -1,10 +1,12 @@
-"""ASGI layers around the app: request ids, a last resort for bugs, and a limit on bodies."""
+"""ASGI layers around the app: request ids, a last resort for bugs, and limits to bodies."""
 
+import asyncio
 import logging
 import re
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aiplat.serving.problems import ProblemError, problem_response
@@ -43,47 +45,81 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            logger.info("request %s: the client left before it had sent all of it", request_id)
         except Exception:
             if started:
                 raise
             logger.exception("request %s failed", request_id)
             detail = f"the server failed; its log has the cause under request id {request_id}"
-            response = problem_response(ProblemError(500, detail), request_id)
+            response = problem_response(ProblemError(500, detail), request_id, scope["path"])
             await response(scope, receive, send_with_id)
 
 
 class BodyLimit:
-    """Stops reading a request body that grows beyond the limit, whatever length it announced."""
+    """Stops reading a request body that is compressed, too large or too slow in coming.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    max_bytes: whatever length was announced. max_s: from when it is first asked for to its end.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_s: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_s = max_bytes, max_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
         num_bytes = 0
+        deadline: float | None = None
+        is_whole = False
 
         # The errors are raised where the body is read, so that a handler turns them into an answer.
         async def receive_some() -> Message:
-            nonlocal num_bytes
-            if announced.isdecimal() and int(announced[:18]) > self._max_bytes:
-                raise self._too_large()
-            message = await receive()
+            nonlocal num_bytes, deadline, is_whole
+            # What comes after the body is the client's leaving, and that may take its time.
+            if is_whole:
+                return await receive()
+            self._check_headers(headers)
+            deadline = deadline or asyncio.get_running_loop().time() + self._max_s
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise self._too_slow() from error
             num_bytes += len(message.get("body", b""))
             if num_bytes > self._max_bytes:
                 raise self._too_large()
+            is_whole = not message.get("more_body", False)
             return message
 
         await self._app(scope, receive_some, send)
+
+    def _check_headers(self, headers: Headers) -> None:
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced[:18]) > self._max_bytes:
+            raise self._too_large()
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        # A few bytes may unpack to any number: the limits hold for what was sent.
+        if encoding not in ("", "identity"):
+            detail = (
+                f"the body is compressed ({encoding[:40]}), which is not read here: send it plain"
+            )
+            raise ProblemError(415, detail, headers={"Accept-Encoding": "identity"})
 
     def _too_large(self) -> ProblemError:
         megabytes = self._max_bytes / 1e6
         detail = f"the body is larger than {megabytes:g} MB (serve.max_body_mb): send fewer rows"
         return ProblemError(413, detail)
+
+    def _too_slow(self) -> ProblemError:
+        seconds = f"{self._max_s:g} s (serve.request_timeout_s)"
+        # What is still to come of it would be taken for the next request.
+        return ProblemError(
+            408, f"the body did not arrive within {seconds}", headers={"Connection": "close"}
+        )
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,22 +1,27 @@
 """What the endpoint says when it cannot answer: problem details as RFC 9457 describes them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from aiplat.errors import AiplatError
 
 MEDIA_TYPE = "application/problem+json"
+# Where the paths of the Open Inference Protocol begin, whose clients read errors in a way of
+# their own.
+OPEN_INFERENCE = "/v2"
 # A client with a thousand bad rows is helped by the first few.
-_MAX_ERRORS = 20
+MAX_PROBLEMS = 20
 
 _KINDS = {
     400: ("malformed-request", "The request cannot be read"),
     404: ("not-found", "There is nothing here"),
     405: ("method-not-allowed", "This address does not take that method"),
+    408: ("body-too-slow", "The request body did not arrive in time"),
     413: ("body-too-large", "The request body is too large"),
     415: ("unsupported-media-type", "The request body is of a type that is not read here"),
     422: ("invalid-input", "The input is not what the model takes"),
@@ -63,8 +68,11 @@ def invalid_input(errors: Sequence[FieldProblem]) -> ProblemError:
     return ProblemError(422, f"{first.field} {first.detail}{more}", errors)
 
 
-def problem_response(error: ProblemError, request_id: str) -> JSONResponse:
-    """The answer that tells of the problem; `field` and `errors` are there where fields are."""
+def problem_response(error: ProblemError, request_id: str, path: str = "") -> Response:
+    """The answer that tells of the problem; `field` and `errors` are there where fields are.
+
+    path: of the request. Below OPEN_INFERENCE `error` repeats the detail, for stock clients.
+    """
     of_status = _KINDS.get(error.status, (f"http-{error.status}", "The request was refused"))
     slug, title = error.kind or of_status
     body = {
@@ -76,17 +84,21 @@ def problem_response(error: ProblemError, request_id: str) -> JSONResponse:
     }
     if error.errors:
         body["field"] = error.errors[0].field
-        body["errors"] = [asdict(problem) for problem in error.errors[:_MAX_ERRORS]]
-    return JSONResponse(body, error.status, headers=error.headers, media_type=MEDIA_TYPE)
+        body["errors"] = [asdict(problem) for problem in error.errors[:MAX_PROBLEMS]]
+    if path.startswith(OPEN_INFERENCE):
+        body["error"] = error.detail
+    # Half of a surrogate pair, which a request may name a field with, is written as its escape.
+    content = json.dumps(body, ensure_ascii=False).encode(errors="backslashreplace")
+    return Response(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
-async def answer_problem(request: Request, error: Exception) -> JSONResponse:
+async def answer_problem(request: Request, error: Exception) -> Response:
     """Exception handler: ProblemError, and the routing errors of the framework."""
     if isinstance(error, HTTPException):
         error = ProblemError(error.status_code, _routing_detail(request, error), (), error.headers)
     if not isinstance(error, ProblemError):
         raise error
-    return problem_response(error, request.state.request_id)
+    return problem_response(error, request.state.request_id, request.url.path)
 
 
 def _routing_detail(request: Request, error: HTTPException) -> str:

@@ -4,8 +4,10 @@ It knows no cluster.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -34,16 +36,33 @@ class BatchPredictor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Passed:
+    """What a pass of the model gave a row. began_at, seconds: of the row's share of the pass."""
+
+    outcome: Answer | Exception
+    began_at: float
+    seconds: float
+
+
 class Replica:
     """Answers requests, joining their rows, and tells a bad row from a bug.
 
-    threads: of the model's arithmetic.
+    threads: of the model's arithmetic. name: of this copy, and ran: told the seconds of each pass,
+    for the books.
     """
 
     def __init__(
-        self, predictor: BatchPredictor, info: ModelInfo, batching: BatchingConfig, threads: int
+        self,
+        predictor: BatchPredictor,
+        info: ModelInfo,
+        batching: BatchingConfig,
+        threads: int,
+        name: str = "",
+        ran: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.info = info
+        self._name, self._ran = name, ran
         self._predictor = predictor
         self._images = [field.name for field in info.inputs if field.kind == "image"]
         self._batching = batching
@@ -67,15 +86,22 @@ class Replica:
 
     async def predict(self, rows: Sequence[Row]) -> Answers:
         """Answer the rows of one request. Raises RowsError where they are at fault."""
+        came_at = time.perf_counter()
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(self._encoding, self._encode, rows)
-        outcomes = await asyncio.gather(*(self._batcher.ask(row) for row in encoded))
+        passed = await asyncio.gather(*(self._batcher.ask(row) for row in encoded))
         answers: list[Answer] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
-            answers.append(outcome)
-        return Answers(self.info.version, tuple(answers))
+        for each in passed:
+            if isinstance(each.outcome, Exception):
+                raise each.outcome
+            answers.append(each.outcome)
+        return Answers(
+            self.info.version,
+            tuple(answers),
+            self._name,
+            compute_s=sum(each.seconds for each in passed),
+            queue_s=min(each.began_at for each in passed) - came_at,
+        )
 
     def check(self) -> None:
         """Raise what made this copy useless, where something did."""
@@ -96,9 +122,16 @@ class Replica:
             for row in range(len(rows))
         ]
 
-    async def _compute(self, rows: list[Batch]) -> list[Answer | Exception]:
+    async def _compute(self, rows: list[Batch]) -> list[_Passed]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._computing, self._answer, rows)
+        return await loop.run_in_executor(self._computing, self._pass, rows)
+
+    def _pass(self, rows: list[Batch]) -> list[_Passed]:
+        began_at = time.perf_counter()
+        outcomes = self._answer(rows)
+        seconds = time.perf_counter() - began_at
+        self._ran(seconds)
+        return [_Passed(outcome, began_at, seconds / len(rows)) for outcome in outcomes]
 
     def _answer(self, rows: Sequence[Batch]) -> list[Answer | Exception]:
         """One answer for each encoded row, or what went wrong with it.

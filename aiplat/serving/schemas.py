@@ -18,6 +18,7 @@ from aiplat.serving.served import ModelInfo, Row
 from aiplat.tasks.fields import InputField, OutputField
 
 Schema = dict[str, Any]
+_STRING: Schema = {"type": "string"}
 
 
 class Field(BaseModel):
@@ -124,8 +125,7 @@ def predict_operation(info: ModelInfo, config: ServingConfig) -> Schema:
                 "description": "One prediction a row, in the order of the rows.",
                 "content": {JSON: {"schema": answer_schema(info)}},
             },
-            "4XX": _problem("The request is wrong; `field` says where."),
-            "503": _problem("The model has too much to do; try again after `Retry-After`."),
+            **asking_refusals(),
         },
     }
 
@@ -182,10 +182,11 @@ def answer_schema(info: ModelInfo) -> Schema:
     }
     return {
         "type": "object",
-        "required": ["model", "version", "predictions"],
+        "required": ["model", "version", "prediction_id", "predictions"],
         "properties": {
             "model": {"type": "string"},
             "version": {"type": "string"},
+            "prediction_id": {"type": "string"},
             "predictions": {"type": "array", "items": prediction},
         },
     }
@@ -215,19 +216,31 @@ def _output_schema(field: OutputField, labels: Sequence[str]) -> Schema:
     return {**kinds[field.kind], "description": field.description}
 
 
+def wrong_request() -> dict[int | str, Schema]:
+    """How any request may be refused."""
+    return {"4XX": _problem("The request is wrong; `field` says where.")}
+
+
+def asking_refusals() -> dict[str, Schema]:
+    """How a request that is asked of a model may be refused besides."""
+    busy = _problem("The model has too much to do; try again after `Retry-After`.")
+    busy["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return {"503": busy, "504": _problem("The model did not answer in time.")}
+
+
 def _problem(text: str) -> Schema:
     properties = {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
+        **dict.fromkeys(("type", "title", "detail", "request_id"), _STRING),
         "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "field": {"type": "string"},
-        "request_id": {"type": "string"},
     }
-    return {
-        "description": text,
-        "content": {MEDIA_TYPE: {"schema": {"type": "object", "properties": properties}}},
+    fault = {"type": "object", "properties": dict.fromkeys(("field", "detail"), _STRING)}
+    optional = {"field": _STRING, "errors": {"type": "array", "items": fault}, "error": _STRING}
+    schema = {
+        "type": "object",
+        "required": list(properties),
+        "properties": {**properties, **optional},
     }
+    return {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def _plain_value(field: InputField) -> Any:

@@ -45,10 +45,17 @@ class Fault:
 
 @dataclass(frozen=True)
 class Answers:
-    """One answer a row, and the version of the model that gave them."""
+    """One answer a row, and the version of the model that gave them.
+
+    replica: which copy of the model did. compute_s: the rows' share of its passes. queue_s: from
+    when the rows came to the first pass.
+    """
 
     version: str
     rows: tuple[Answer, ...]
+    replica: str = ""
+    compute_s: float = 0.0
+    queue_s: float = 0.0
 
 
 class ServedModel(Protocol):

@@ -36,3 +36,39 @@ quota_counts = Table(
     Column("month", String(7), primary_key=True),
     Column("num_requests", BigInteger, nullable=False),
 )
+
+# What each request used; a row is written once.
+usage = Table(
+    "usage",
+    metadata,
+    Column("prediction_id", String(32), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("principal", String(255), nullable=False),
+    Column("endpoint", String(255), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("replica", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("bytes_in", Integer, nullable=False),
+    Column("bytes_out", Integer, nullable=False),
+    Column("compute_s", Float, nullable=False),
+    Column("queue_s", Float, nullable=False),
+    Column("total_s", Float, nullable=False),
+    Index("usage_at", "at"),
+    Index("usage_endpoint_at", "endpoint", "at"),
+    Index("usage_key_at", "key", "at"),
+)
+
+# How long a replica was there and how much of that its model ran, by minute since 1970.
+replica_time = Table(
+    "replica_time",
+    metadata,
+    Column("replica", String(64), primary_key=True),
+    Column("minute", Integer, primary_key=True),
+    Column("endpoint", String(255), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("alive_s", Float, nullable=False),
+    Column("busy_s", Float, nullable=False),
+    Index("replica_time_minute", "minute"),
+)

@@ -14,6 +14,7 @@ from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.addresses import network
 from aiplat.serving.keys.key import Rights
 from aiplat.serving.keys.store import KeyStore
+from aiplat.serving.metering.books import BooksPlace
 from aiplat.store.records import open_records, records_url
 from tests.serving.shapes import shapes_folder
 
@@ -48,7 +49,8 @@ def url(
 
     folder = shapes_folder(tmp_path_factory.mktemp("shapes"))
     version = ModelVersion("shapes", 1, (), str(folder), "", "", "shapes@0123", "")
-    yield serve.deploy({"shapes": version}, ServingConfig(port=serve_port), database).url
+    books = BooksPlace(str(tmp_path_factory.mktemp("spool")), database)
+    yield serve.deploy({"shapes": version}, ServingConfig(port=serve_port), books).url
     serve.take_down()
 
 

@@ -2,12 +2,18 @@
 
 import base64
 import dataclasses
+import http.client
 import json
+import math
+import os
+import signal
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -19,6 +25,9 @@ from aiplat.errors import ClusterError
 from aiplat.inference.predictor import Predictor
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import BatchingConfig, ServingConfig
+from aiplat.serving.metering.account import Account
+from aiplat.serving.metering.books import BooksPlace, books_place, settle
+from aiplat.serving.metering.prices import PriceList
 from tests.serving.shapes import picture, shapes_folder
 
 # Ray Serve declares and uses its own deprecated settings.
@@ -41,11 +50,18 @@ def config(serve_port: int) -> ServingConfig:
 
 
 @pytest.fixture(scope="module")
-def url(cluster: Session, version: ModelVersion, config: ServingConfig) -> Iterator[str]:
+def books(tmp_path_factory: pytest.TempPathFactory) -> BooksPlace:
+    return books_place(str(tmp_path_factory.mktemp("storage")), None)
+
+
+@pytest.fixture(scope="module")
+def url(
+    cluster: Session, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> Iterator[str]:
     """The address of an endpoint over version 1."""
     from aiplat.cluster import serve
 
-    yield serve.deploy({"shapes": version}, config).url
+    yield serve.deploy({"shapes": version}, config, books).url
     serve.take_down()
 
 
@@ -120,7 +136,86 @@ def test_what_is_wrong_is_answered_by_problems_and_the_endpoint_stays_ready(url:
     assert send(f"{url}/readyz")[2] == {"status": "ready", "models": {"shapes": True}}
 
 
-def test_an_update_drops_no_request(url: str, version: ModelVersion, config: ServingConfig) -> None:
+def kill_replicas(deployment: str) -> None:
+    """End the processes of a deployment's replicas on this machine without notice."""
+    title = f"ServeReplica:aiplat:{deployment}".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if title in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+class Asking:
+    """Two clients that ask without end, until the block does."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.body = url, as_json([{"image": picture(3), "text": "is it?"}])
+        self.answered: list[str] = []
+        self.is_over = threading.Event()
+        self.clients = ThreadPoolExecutor(2)
+
+    def __enter__(self) -> "Asking":
+        for _ in range(2):
+            self.clients.submit(self.ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.clients.shutdown()
+
+    def ask(self) -> None:
+        while not self.is_over.is_set():
+            # Its process was killed with the request; Serve's own word on that is no JSON.
+            with suppress(OSError, http.client.HTTPException, ValueError):
+                status, headers, _ = send(predict_url(self.url), self.body)
+                if status == 200:
+                    self.answered.append(str(headers["X-Prediction-Id"]))
+
+    def goes_on(self) -> bool:
+        """Whether further requests are answered."""
+        known = len(self.answered)
+        return waited(lambda: len(self.answered) > known + 20)
+
+
+def test_the_books_close_though_replicas_and_endpoint_are_killed(
+    url: str, books: BooksPlace
+) -> None:
+    with Asking(url) as asking:
+        for deployment in ("model-shapes", "endpoint"):
+            assert asking.goes_on()
+            kill_replicas(deployment)
+        assert asking.goes_on()
+    with closing(books.open_ledger()) as ledger:
+
+        def is_complete() -> bool:
+            settle(books.folder, ledger)
+            known = {record.prediction_id for record in ledger.records(0, math.inf)}
+            return known >= set(asking.answered)
+
+        assert waited(is_complete), "the record of an answered request is lost"
+        # None of them can be there twice: its id is the table's key.
+        records = list(ledger.records(0, math.inf))
+        minutes = ledger.replica_minutes(0, time.time() + 60)
+    assert all(record.compute_s > 0 for record in records if record.status == 200)
+    assert len({minute.replica for minute in minutes}) == 2
+    found = Account(PriceList()).add(records).reconciled(minutes)
+    assert found.closes, found
+    assert 0 < found.attributed_s < found.replica_s
+
+
+def waited(true: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_an_update_drops_no_request(
+    url: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> None:
     from aiplat.cluster import serve
 
     body = as_json([{"image": picture(3), "text": "is it?"}])
@@ -135,7 +230,7 @@ def test_an_update_drops_no_request(url: str, version: ModelVersion, config: Ser
     with ThreadPoolExecutor(4) as clients:
         asking = [clients.submit(ask) for _ in range(4)]
         try:
-            serve.deploy({"shapes": dataclasses.replace(version, version=2)}, config)
+            serve.deploy({"shapes": dataclasses.replace(version, version=2)}, config, books)
             assert send(f"{url}/v1/models/shapes")[2]["version"] == "2"
         finally:
             is_updated.set()
@@ -147,7 +242,7 @@ def test_an_update_drops_no_request(url: str, version: ModelVersion, config: Ser
 
 
 def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_others(
-    url: str, version: ModelVersion, config: ServingConfig
+    url: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
 ) -> None:
     from ray import serve as ray_serve
 
@@ -160,12 +255,12 @@ def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_oth
     deployment = ray_serve.deployment(Stranger, ray_actor_options={"num_cpus": 0})
     stranger = ray_serve.run(deployment.bind(), name="stranger", route_prefix=None)
     with pytest.raises(ClusterError, match="cannot move"):
-        serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1))
+        serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1), books)
     gone = dataclasses.replace(version, uri=f"{version.uri}-gone")
     with pytest.raises(
         ClusterError, match=r"^the models cannot be served: model-shapes: the files .* gone"
     ):
-        serve.deploy({"shapes": gone}, config)
+        serve.deploy({"shapes": gone}, config, books)
     assert send(predict_url(url), as_json([{"image": picture(3), "text": "is it?"}]))[0] == 200
     assert serve.take_down()
     assert not serve.take_down()

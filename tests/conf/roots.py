@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aiplat.jobs import schema
+from aiplat.jobs import schema, serving_schema
 
 ROOTS: dict[str, type[Any]] = {
     "drill": schema.DrillConfig,
@@ -15,6 +15,8 @@ ROOTS: dict[str, type[Any]] = {
     "serve": schema.ServeConfig,
     "train": schema.TrainConfig,
     "tune": schema.TrainConfig,
+    "usage": serving_schema.UsageConfig,
+    "why": serving_schema.WhyConfig,
 }
 REQUIRED = {
     "drill": ["+exp=clip"],
@@ -27,4 +29,6 @@ REQUIRED = {
     "serve": ["models=[shapes@champion]"],
     "train": ["+exp=clip"],
     "tune": ["+exp=digits_mlp"],
+    "usage": [],
+    "why": ["prediction=0123"],
 }

@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -5,11 +6,13 @@ import pytest
 from aiplat.config.command import status
 from aiplat.config.compose import compose
 from aiplat.errors import ConfigError
-from aiplat.jobs.endpoint import credential_of, records_of
+from aiplat.jobs.endpoint import books_of, credential_of
 from aiplat.jobs.schema import ServeConfig
 from aiplat.jobs.serve import main
 from aiplat.registry.mlflow import Registry
 from aiplat.serving.guide import Credential
+from aiplat.serving.keys.store import KeyStore
+from aiplat.store.records import open_records, records_url
 from tests.exported import color_folder
 from tests.stores import storage_with_database
 
@@ -44,22 +47,31 @@ def config_of(storage: str, *overrides: str) -> ServeConfig:
     return compose("serve", ServeConfig, [f"storage={storage}", "models=[colors]", *overrides])
 
 
+def credential(config: ServeConfig) -> Credential | None:
+    return credential_of(config, books_of(config))
+
+
 def test_the_first_key_is_made_where_there_is_none_and_shown_once(tmp_path: Path) -> None:
     config = config_of(str(tmp_path))
-    first = credential_of(records_of(config))
+    first = credential(config)
     assert first is not None
     assert first.text is not None
     assert first.text.startswith("aip_")
-    second = credential_of(records_of(config))
-    assert second == Credential(None)
+    assert credential(config) == Credential(None)
 
 
-def test_without_keys_no_database_is_made(tmp_path: Path) -> None:
+def test_no_key_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
     for overrides in (["serve.auth=false"], ["serve.down=true"]):
-        assert credential_of(records_of(config_of(str(tmp_path), *overrides))) is None
+        assert credential(config_of(str(tmp_path), *overrides)) is None
+    with closing(open_records(records_url(str(tmp_path), None))) as opened:
+        assert KeyStore(opened).listed() == []
+
+
+def test_taking_down_makes_no_database(tmp_path: Path) -> None:
+    books_of(config_of(str(tmp_path), "serve.down=true"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keys_of_a_storage_that_holds_no_database_need_one(tmp_path: Path) -> None:
+def test_books_of_a_storage_that_holds_no_database_need_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="set records=postgresql://"):
-        records_of(config_of("s3://bucket/aiplat"))
+        books_of(config_of("s3://bucket/aiplat"))

@@ -57,7 +57,7 @@ class LocalModel:
         return self.is_ready
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model() -> Callable[..., LocalModel]:
     """Makes the model of red images, with another predictor where one is given."""
     info = ModelInfo(
@@ -87,7 +87,7 @@ def client(model: LocalModel, config: ServingConfig) -> TestClient:
     return TestClient(create_app({"reds": model}, config))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def png() -> Callable[..., bytes]:
     """Makes the file of a picture of one colour."""
 

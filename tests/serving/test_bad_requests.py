@@ -88,6 +88,8 @@ CASES: dict[str, tuple[dict[str, Any], int, str | None, str]] = {
     "row is no object": (text('{"inputs": [{}, 7]}'), 422, "inputs[1]", "must be an object"),
     "too many rows": ({"json": {"inputs": [GOOD_ROW] * 5}}, 422, "inputs", "at most 4"),
     "unknown field": (row(txt="a"), 422, "inputs[1].txt", "did you mean 'text'"),
+    "half a pair as a name": (raw_row(r'"\ud800": 1'), 422, "inputs[1].\ud800", "is not a field"),
+    "long name": (row(**{"x" * 9999: 1}), 422, "inputs[1]." + "x" * 100 + "...", "is not a field"),
     "missing image": ({"json": {"inputs": [{"text": ""}]}}, 422, "inputs[0].image", "is required"),
     "image null": (row(image=None), 422, "inputs[1].image", "is required"),
     "image number": (row(image=3), 422, "inputs[1].image", "must be a string"),

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol, version 2, beside our own: what stock clients of others speak."""
