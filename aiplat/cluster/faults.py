@@ -52,7 +52,8 @@ class Recovery:
     history: list[Failure] = field(default_factory=list)
     reached: int = 0
     world_size: int = 1
-    oom_kills: int = 0
+    # The machine may have had some long ago.
+    oom_kills: int = field(default_factory=num_oom_kills)
     nodes: dict[int, str] = field(default_factory=dict)
 
     def follow(self, event: dict[str, Any]) -> None:

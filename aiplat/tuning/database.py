@@ -56,7 +56,7 @@ def open_database(url: str) -> BaseStorage:
     except ImportError as error:
         raise ConfigError(
             f"tuning.storage: {_without_password(url)} needs a driver: {error}; install one, such "
-            "as psycopg2-binary for postgresql:// or pymysql for mysql+pymysql://"
+            "as aiplat[postgres] for postgresql:// or pymysql for mysql+pymysql://"
         ) from error
     except Exception as error:
         # SQLAlchemy has its own errors for each way in which a database does not answer.

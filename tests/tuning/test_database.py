@@ -1,5 +1,6 @@
 """Where a study is kept, and what is said where it cannot be."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,11 @@ def test_a_database_that_cannot_be_used_is_a_fault_that_tells_no_password(
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # As where it is not installed.
-    monkeypatch.setitem(__import__("sys").modules, "psycopg2", None)
+    for name in ("psycopg", "psycopg2"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match="postgresql://host/db needs a driver") as refused:
         open_database("postgresql://me:secret@host/db")
-    assert "psycopg2-binary" in str(refused.value)
+    assert "aiplat[postgres]" in str(refused.value)
     assert "secret" not in str(refused.value)
 
 

@@ -53,7 +53,7 @@ def test_what_the_job_sets_by_itself_is_left_out(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert lines[:2] == ["# @package _global_", "# Trial 3 of study digits: accuracy 0.9."]
     assert "  lr: 0.5" in lines
-    assert not any(line.startswith(("loop:", "seed:", "checkpoint:", "tuning:")) for line in lines)
+    assert not any(line.startswith(("loop:", "seed:", "scale:", "tuning:")) for line in lines)
 
 
 def test_the_file_may_be_changed_as_any_experiment(tmp_path: Path) -> None:
