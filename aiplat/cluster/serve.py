@@ -52,13 +52,16 @@ class ModelReplica:
 
     def __init__(self, name: str, version: ModelVersion, config: ServingConfig) -> None:
         # Here and not above: the endpoint imports this module too, and needs no torch.
-        from aiplat.inference.predictor import Predictor
+        from aiplat.inference.opening import Wanted, open_version
         from aiplat.registry.versions import fetch
         from aiplat.serving.replica import Replica
 
         folder = fetch(version)
-        device = "auto" if config.replica.num_gpus else "cpu"
-        predictor = Predictor.open(folder.path, device, config.replica.precision)
+        replica = config.replica
+        device = "auto" if replica.num_gpus else "cpu"
+        predictor = open_version(
+            version, Wanted(replica.engine, replica.precision, device, replica.threads)
+        )
         info = ModelInfo(
             name=name,
             version=str(version.version),
@@ -68,8 +71,7 @@ class ModelReplica:
             labels=folder.info.labels,
             metrics=folder.metrics,
         )
-        threads = max(1, int(config.replica.num_cpus))
-        self._replica = Replica(predictor, info, config.batching, threads)
+        self._replica = Replica(predictor, info, config.batching, replica.threads)
         self._replica.warm_up()
 
     async def describe(self) -> ModelInfo:
