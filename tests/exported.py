@@ -31,14 +31,18 @@ TABLE_CONFIG: dict[str, Any] = {
 }
 
 
-def color_folder(target: Path) -> Path:
-    """A model that answers which of red, green and blue an image has most of."""
+def color_folder(target: Path, model: str = "MeanColor") -> Path:
+    """A model that answers which of red, green and blue an image has most of.
+
+    model: its class in tests/inference/models.py.
+    """
     with torch.no_grad():
         head = nn.Linear(3, 3)
         head.weight.copy_(torch.eye(3) * 10)
         head.bias.zero_()
     weights = {f"head.{name}": value for name, value in head.state_dict().items()}
-    return exported(target, COLOR_CONFIG, COLOR_INFO, weights)
+    config = {**COLOR_CONFIG, "model": {"_target_": f"tests.inference.models.{model}"}}
+    return exported(target, config, COLOR_INFO, weights)
 
 
 def table_folder(target: Path, info: DatasetInfo) -> Path:

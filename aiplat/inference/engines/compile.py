@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aiplat.inference.engines.engine import EngineError, Given, Run
+from aiplat.inference.engines.engine import Given, Run
 from aiplat.inference.engines.graph import Graph
 
 _FILE = "graph.pt2"
@@ -27,16 +27,12 @@ class Compile:
         """Compile; it takes a C++ compiler, and tens of seconds."""
         from torch._inductor import aoti_compile_and_package
 
-        program = graph.exported(_DTYPES.get(given.precision))
-        try:
-            # Weights as constants: they are converted and laid out once, and not at every call.
-            aoti_compile_and_package(
-                program,
-                package_path=str(target / _FILE),
-                inductor_configs={"freezing": True},
-            )
-        except Exception as error:
-            raise EngineError(f"inductor cannot compile the model: {error}") from error
+        aoti_compile_and_package(
+            graph.exported(_DTYPES.get(given.precision)),
+            package_path=str(target / _FILE),
+            # Weights as constants: converted and laid out once, and not at every call.
+            inductor_configs={"freezing": True},
+        )
 
     def load(self, folder: Path, given: Given) -> Run:  # noqa: ARG002
         """The machine code; its threads are torch's."""

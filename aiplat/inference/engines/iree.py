@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
 
-from aiplat.inference.engines.engine import EngineError, Given, Run, missing
+from aiplat.inference.engines.engine import Given, Run, missing
 from aiplat.inference.engines.graph import Graph
 
 _FILE = "graph.vmfb"
@@ -34,12 +34,9 @@ class Iree:
             raise missing("IREE's compiler", _EXTRA) from error
         # What its importer has no rule for.
         table = get_decompositions([torch.ops.aten._native_batch_norm_legit_no_training])
-        try:
-            output = aot.export(graph.exported().run_decompositions(table))
-            output.session.set_flags("--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O3")
-            output.compile(save_to=str(target / _FILE), target_backends=("llvm-cpu",))
-        except Exception as error:
-            raise EngineError(f"IREE cannot compile the model: {error}") from error
+        output = aot.export(graph.exported().run_decompositions(table))
+        output.session.set_flags("--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O3")
+        output.compile(save_to=str(target / _FILE), target_backends=("llvm-cpu",))
 
     def load(self, folder: Path, given: Given) -> Run:
         """Open the module, on a pool of the threads that are given."""

@@ -70,18 +70,15 @@ def session_on(file: Path, providers: Sequence[Any], threads: int) -> Run:
 
 
 def write_onnx(graph: Graph, file: Path, half: bool = False) -> None:
-    """Write the graph as ONNX; half: its weights and arithmetic in fp16, but not what goes in."""
+    """Write the graph as ONNX; half: its arithmetic in fp16 where that is safe."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise missing("onnx or onnxscript", _EXTRA) from error
-    try:
-        dtype = torch.float16 if half else None
-        with torch.autocast("cpu", dtype=dtype, enabled=half):
-            program = torch.onnx.export(graph.exported(), dynamo=True, verbose=False)
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise EngineError(f"torch cannot write the model as ONNX: {error}") from error
+    program = torch.onnx.export(
+        graph.exported(torch.float16 if half else None), dynamo=True, verbose=False
+    )
     if program is None:
         raise EngineError("torch cannot write the model as ONNX")
     program.save(file)

@@ -30,15 +30,11 @@ class OpenVino:
     def compile(self, graph: Graph, target: Path, given: Given) -> None:
         """Write the intermediate representation; its precision is chosen when it is loaded."""
         library = _library()
-        try:
-            model = library.convert_model(graph.exported())
-            # The converter forgets sizes that do not vary; kernels for known ones are quicker.
-            shapes = dict(enumerate(map(library.PartialShape, map(list, graph.sizes))))
-            model.reshape(shapes)
-            if given.precision == "int8":
-                model = _quantised(model, graph)
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot convert the model: {error}") from error
+        model = library.convert_model(graph.exported())
+        # The converter forgets sizes that do not vary; kernels for known ones are quicker.
+        model.reshape(dict(enumerate(library.PartialShape(list(sizes)) for sizes in graph.sizes)))
+        if given.precision == "int8":
+            model = _quantised(model, graph)
         library.save_model(model, target / _FILE, compress_to_fp16=False)
 
     def load(self, folder: Path, given: Given) -> Run:

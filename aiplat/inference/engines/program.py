@@ -23,10 +23,25 @@ def compile_program(engine: str, graphs: Sequence[Graph], target: Path, given: G
     for index, graph in enumerate(graphs):
         folder = target / str(index)
         folder.mkdir(parents=True)
-        engine_of(engine).compile(graph, folder, given)
-        told.append({"names": graph.names, "outputs": graph.outputs, "is_tuple": graph.is_tuple})
+        told.append(_compiled(engine, graph, folder, given))
     # Last, because its presence says that the folder is complete.
     files.write_json(str(target / PROGRAM), {"engine": engine, "graphs": told})
+
+
+def _compiled(engine: str, graph: Graph, folder: Path, given: Given) -> dict[str, Any]:
+    """Compile one graph; returns how it is called."""
+    try:
+        called = {"names": graph.names, "outputs": graph.outputs, "is_tuple": graph.is_tuple}
+        engine_of(engine).compile(graph, folder, given)
+        return called
+    except EngineError:
+        raise
+    except Exception as error:
+        # Compilers raise dozens of kinds, and whichever it is: this engine is not for this model.
+        raise EngineError(
+            f"{engine} cannot compile the model ({type(error).__name__}: {error}): use another "
+            "engine, or eager"
+        ) from error
 
 
 class CompiledModel(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aiplat.inference.engines.engine import EngineError, Given, Run, missing
+from aiplat.inference.engines.engine import Given, Run, missing
 from aiplat.inference.engines.graph import Graph
 
 _FILE = "graph.so"
@@ -30,13 +30,9 @@ class Tvm:
         from tvm import relax
         from tvm.relax.frontend.torch import from_exported_program
 
-        try:
-            module = from_exported_program(graph.exported())
-            module = relax.get_pipeline("zero")(module)
-            processor = library.target.Target.from_device("cpu")
-            library.compile(module, target=processor).export_library(str(target / _FILE))
-        except Exception as error:
-            raise EngineError(f"TVM cannot compile the model: {error}") from error
+        module = relax.get_pipeline("zero")(from_exported_program(graph.exported()))
+        processor = library.target.Target.from_device("cpu")
+        library.compile(module, target=processor).export_library(str(target / _FILE))
 
     def load(self, folder: Path, given: Given) -> Run:
         """Open the library; TVM reads the number of its threads once a process."""
