@@ -31,10 +31,10 @@ TABLE_CONFIG: dict[str, Any] = {
 }
 
 
-def color_folder(target: Path, model: str = "MeanColor") -> Path:
+def color_folder(target: Path, model: str = "MeanColor", dataset: str = "made@up") -> Path:
     """A model that answers which of red, green and blue an image has most of.
 
-    model: its class in tests/inference/models.py.
+    model: its class in tests/inference/models.py. dataset: the id of what it was trained on.
     """
     with torch.no_grad():
         head = nn.Linear(3, 3)
@@ -42,7 +42,7 @@ def color_folder(target: Path, model: str = "MeanColor") -> Path:
         head.bias.zero_()
     weights = {f"head.{name}": value for name, value in head.state_dict().items()}
     config = {**COLOR_CONFIG, "model": {"_target_": f"tests.inference.models.{model}"}}
-    return exported(target, config, COLOR_INFO, weights)
+    return exported(target, config, COLOR_INFO, weights, dataset)
 
 
 def table_folder(target: Path, info: DatasetInfo) -> Path:
@@ -54,7 +54,11 @@ def table_folder(target: Path, info: DatasetInfo) -> Path:
 
 
 def exported(
-    target: Path, config: dict[str, Any], info: DatasetInfo, weights: dict[str, torch.Tensor]
+    target: Path,
+    config: dict[str, Any],
+    info: DatasetInfo,
+    weights: dict[str, torch.Tensor],
+    dataset: str = "made@up",
 ) -> Path:
     """The folder of a model with these weights."""
     facts = ModelFacts(
@@ -62,7 +66,7 @@ def exported(
         run="tiny",
         config=config,
         info=info,
-        dataset="made@up",
+        dataset=dataset,
         num_rows={"train": 1},
         inputs=(),
         outputs=(),

@@ -6,6 +6,7 @@ application only.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ class ModelReplica:
     """One replica of a model version."""
 
     def __init__(self, name: str, version: ModelVersion, config: ServingConfig) -> None:
+        # Read as torch is loaded: threads that wait by turning take the CPU from other replicas.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        _log_with_serve()
         # Here and not above: the endpoint imports this module too, and needs no torch.
         from aiplat.inference.opening import Wanted, open_version
         from aiplat.registry.versions import fetch
@@ -88,6 +92,14 @@ class ModelReplica:
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
+
+
+def _log_with_serve() -> None:
+    """What we log in a replica, such as which engine answers, goes into Serve's log of it."""
+    ours = logging.getLogger("aiplat")
+    ours.handlers = list(logging.getLogger("ray.serve").handlers)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 class RemoteModel:
