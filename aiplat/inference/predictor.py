@@ -96,8 +96,10 @@ class Predictor:
             self.task.model = CompiledModel(self.task.model, program, given)
             return
         with tempfile.TemporaryDirectory() as scratch:
-            compile_program(engine, graphs_of(self.task, self.info), Path(scratch, "it"), given)
-            self.task.model = CompiledModel(self.task.model, Path(scratch, "it"), given)
+            made = Path(scratch, "program")
+            graphs = graphs_of(self.task, self.info, device=str(self.device))
+            compile_program(engine, graphs, made, given)
+            self.task.model = CompiledModel(self.task.model, made, given)
 
     @property
     def task_inputs(self) -> tuple[InputField, ...]:

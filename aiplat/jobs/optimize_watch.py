@@ -26,7 +26,9 @@ class OptimizeWatch:
             TimeElapsedColumn(),
             console=console,
         )
-        self.bar = self.progress.add_task("engines", total=num_arms + num_rounds)
+        # torch itself is measured too.
+        self.num_steps = num_arms + 1 + num_rounds
+        self.bar = self.progress.add_task("engines", total=self.num_steps)
 
     def __enter__(self) -> "OptimizeWatch":
         self.progress.start()
@@ -38,6 +40,8 @@ class OptimizeWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is None:
+            self.progress.update(self.bar, completed=self.num_steps, description="measured")
         self.progress.stop()
 
     def __call__(self, kind: str, told: Result | int) -> None:

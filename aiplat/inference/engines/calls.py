@@ -21,16 +21,21 @@ _LONG_TEXT = "a " * 8192
 Calls = dict[tuple[str, ...], list[Tensors]]
 
 
-def graphs_of(task: Task, info: DatasetInfo, calibration: Sequence[Batch] = ()) -> list[Graph]:
+def graphs_of(
+    task: Task, info: DatasetInfo, calibration: Sequence[Batch] = (), device: str = "cpu"
+) -> list[Graph]:
     """A graph for each way in which the task calls its model to answer or to be measured.
 
-    calibration: batches of real rows, with their targets. The model must be on the CPU.
+    calibration: batches of real rows, with their targets. device: where the model is.
     """
     made_up = [
         task.encode(_rows(task, info, count, text))
         for count, text in zip(_ROWS, ("a", _LONG_TEXT), strict=True)
     ]
-    examples, real = recorded_calls(task, made_up), recorded_calls(task, calibration)
+    examples, real = (
+        recorded_calls(task, [_moved(batch, device) for batch in batches])
+        for batches in (made_up, calibration)
+    )
     return [
         Graph(task.model, names, calls, tuple(real.get(names, ())))
         for names, calls in examples.items()
@@ -68,6 +73,10 @@ class _Recorder(nn.Module):
         tensors = tuple(tensor.contiguous() for tensor in given.values())
         self.calls.setdefault(tuple(given), []).append(tensors)
         return self.model(*args, **kwargs)
+
+
+def _moved(batch: Batch, device: str) -> Batch:
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class TensorRt:
     def compile(self, graph: Graph, target: Path, given: Given) -> None:
         """Write the ONNX file, and have TensorRT build its engine beside it."""
         onnxruntime.write_onnx(graph, target / _FILE)
-        self.load(target, given)([tensor.to(given.device) for tensor in graph.largest])
+        self.load(target, given)(graph.largest)
 
     def load(self, folder: Path, given: Given) -> Run:
         """Open a session on the engine that was built."""

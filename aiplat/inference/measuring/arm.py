@@ -117,7 +117,7 @@ class _Measured:
         given = Given(arm.precision, self.predictor.device.type, work.threads)
         task = self.predictor.task
         calibration = list(self._batches(CALIBRATION)) if arm.precision == "int8" else []
-        graphs = graphs_of(task, self.predictor.info, calibration)
+        graphs = graphs_of(task, self.predictor.info, calibration, str(self.predictor.device))
         compile_program(arm.engine, graphs, work.program, given)
         compiled = time.perf_counter()
         self.predictor.compute_by(arm.engine, given, work.program)

@@ -24,6 +24,7 @@ EVERY = [
     ("fusion", "openvino", "int8"),
     ("text", "onnxruntime", "int8"),
     ("table", "tvm", "fp32"),
+    ("table", "iree", "fp32"),
 ]
 
 
