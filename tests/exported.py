@@ -31,14 +31,18 @@ TABLE_CONFIG: dict[str, Any] = {
 }
 
 
-def color_folder(target: Path) -> Path:
-    """A model that answers which of red, green and blue an image has most of."""
+def color_folder(target: Path, model: str = "MeanColor", dataset: str = "made@up") -> Path:
+    """A model that answers which of red, green and blue an image has most of.
+
+    model: its class in tests/inference/models.py. dataset: the id of what it was trained on.
+    """
     with torch.no_grad():
         head = nn.Linear(3, 3)
         head.weight.copy_(torch.eye(3) * 10)
         head.bias.zero_()
     weights = {f"head.{name}": value for name, value in head.state_dict().items()}
-    return exported(target, COLOR_CONFIG, COLOR_INFO, weights)
+    config = {**COLOR_CONFIG, "model": {"_target_": f"tests.inference.models.{model}"}}
+    return exported(target, config, COLOR_INFO, weights, dataset)
 
 
 def table_folder(target: Path, info: DatasetInfo) -> Path:
@@ -50,7 +54,11 @@ def table_folder(target: Path, info: DatasetInfo) -> Path:
 
 
 def exported(
-    target: Path, config: dict[str, Any], info: DatasetInfo, weights: dict[str, torch.Tensor]
+    target: Path,
+    config: dict[str, Any],
+    info: DatasetInfo,
+    weights: dict[str, torch.Tensor],
+    dataset: str = "made@up",
 ) -> Path:
     """The folder of a model with these weights."""
     facts = ModelFacts(
@@ -58,7 +66,7 @@ def exported(
         run="tiny",
         config=config,
         info=info,
-        dataset="made@up",
+        dataset=dataset,
         num_rows={"train": 1},
         inputs=(),
         outputs=(),

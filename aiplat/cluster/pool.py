@@ -14,8 +14,9 @@ import torch
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import AiplatError, ClusterError
 from aiplat.inference.config import InferenceConfig
+from aiplat.inference.opening import Wanted, open_version
 from aiplat.inference.predictor import Predictor
-from aiplat.registry.versions import ModelVersion, fetch
+from aiplat.registry.versions import ModelVersion
 from aiplat.store import files
 
 # Reading needs CPUs of its own: a pool that holds all of them waits for rows for ever.
@@ -77,7 +78,7 @@ def open_predictor(version: ModelVersion, config: InferenceConfig, pool: Pool) -
     """The model on a process of the pool."""
     torch.set_num_threads(pool.threads)
     device = config.device if pool.gpus else "cpu"
-    return Predictor.open(fetch(version).path, device, config.precision)
+    return open_version(version, Wanted(config.engine, config.precision, device, pool.threads))
 
 
 def read_split(

@@ -6,6 +6,7 @@ application only.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,14 +60,20 @@ class ModelReplica:
         # From here on it costs what it costs, whether it answers or not.
         clock = ReplicaClock(name, str(version.version))
         self._books = books.open(clock)
+        # Read as torch is loaded: threads that wait by turning take the CPU from other replicas.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        _log_with_serve()
         # Here and not above: the endpoint imports this module too, and needs no torch.
-        from aiplat.inference.predictor import Predictor
+        from aiplat.inference.opening import Wanted, open_version
         from aiplat.registry.versions import fetch
         from aiplat.serving.replica import Replica
 
         folder = fetch(version)
-        device = "auto" if config.replica.num_gpus else "cpu"
-        predictor = Predictor.open(folder.path, device, config.replica.precision)
+        replica = config.replica
+        device = "auto" if replica.num_gpus else "cpu"
+        predictor = open_version(
+            version, Wanted(replica.engine, replica.precision, device, replica.threads)
+        )
         info = ModelInfo(
             name=name,
             version=str(version.version),
@@ -76,8 +83,9 @@ class ModelReplica:
             labels=folder.info.labels,
             metrics=folder.metrics,
         )
-        threads = max(1, int(config.replica.num_cpus))
-        self._replica = Replica(predictor, info, config.batching, threads, clock.replica, clock.ran)
+        self._replica = Replica(
+            predictor, info, config.batching, replica.threads, clock.replica, clock.ran
+        )
         self._replica.warm_up()
 
     def __del__(self) -> None:
@@ -98,6 +106,14 @@ class ModelReplica:
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
+
+
+def _log_with_serve() -> None:
+    """What we log in a replica, such as which engine answers, goes into Serve's log of it."""
+    ours = logging.getLogger("aiplat")
+    ours.handlers = list(logging.getLogger("ray.serve").handlers)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 class RemoteModel:

@@ -5,6 +5,7 @@ thread at a time.
 """
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from torch import Tensor, nn
 
 from aiplat.datasets.versions import DatasetInfo
 from aiplat.errors import ConfigError, DataError, RegistryError
+from aiplat.inference.engines.calls import graphs_of
+from aiplat.inference.engines.engine import Given
+from aiplat.inference.engines.program import CompiledModel, compile_program
 from aiplat.registry.folder import ModelFolder
 from aiplat.tasks.build import BuildSource, build_task
 from aiplat.tasks.fields import InputField, OutputField
 from aiplat.tasks.task import Batch, Rows, Task
 
+_EAGER = "eager"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MAX_NAMED = 5
 
@@ -38,7 +43,7 @@ class RowError(DataError):
 class Predictor:
     """Answers rows with a task's model, which it holds on one device.
 
-    info: of the dataset version the model was trained on.
+    info: of the dataset version the model was trained on. precision: of torch's own arithmetic.
     """
 
     def __init__(
@@ -46,7 +51,10 @@ class Predictor:
     ) -> None:
         if precision not in _DTYPES:
             choices = ", ".join(_DTYPES)
-            raise ConfigError(f"inference.precision is {precision!r}, expected one of {choices}")
+            raise ConfigError(
+                f"inference.precision is {precision!r}, expected one of {choices}, or what another "
+                "inference.engine has"
+            )
         self.task = task
         self.info = info
         self.device = choose_device(device)
@@ -54,15 +62,44 @@ class Predictor:
         task.model.to(self.device).eval().requires_grad_(False)
 
     @classmethod
-    def open(cls, folder: Path, device: str = "auto", precision: str = "fp32") -> "Predictor":
-        """Load the model version of `folder`. Raises RegistryError where its parts do not fit."""
+    def open(
+        cls,
+        folder: Path,
+        device: str = "auto",
+        precision: str = "fp32",
+        engine: str = _EAGER,
+        threads: int = 1,
+        program: Path | None = None,
+    ) -> "Predictor":
+        """Load the model version of `folder`.
+
+        engine: what computes the model: torch as it is (`eager`), or another with so many threads,
+        by its program, which is compiled where it is None. Raises RegistryError where the parts do
+        not fit, EngineError where the engine cannot compute the model.
+        """
         version = ModelFolder.open(folder)
         source = BuildSource(
             info=version.info, assets=version.assets, load_weights=False, texts=None
         )
         task = build_task(version.config["model"], version.config["task"], source)
-        _load_weights(task.model, version.weights)
-        return cls(task, version.info, device, precision)
+        if program is None:
+            _load_weights(task.model, version.weights)
+        predictor = cls(task, version.info, device, precision if engine == _EAGER else "fp32")
+        if engine != _EAGER:
+            given = Given(precision, predictor.device.type, threads)
+            predictor.compute_by(engine, given, program)
+        return predictor
+
+    def compute_by(self, engine: str, given: Given, program: Path | None = None) -> None:
+        """Have an engine compute the model, by its program or one that is compiled now."""
+        if program is not None:
+            self.task.model = CompiledModel(self.task.model, program, given)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch, "program")
+            graphs = graphs_of(self.task, self.info, device=str(self.device))
+            compile_program(engine, graphs, made, given)
+            self.task.model = CompiledModel(self.task.model, made, given)
 
     @property
     def task_inputs(self) -> tuple[InputField, ...]:

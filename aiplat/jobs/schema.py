@@ -12,7 +12,7 @@ from aiplat.config.targets import node
 from aiplat.config.words import word
 from aiplat.datasets.config import IngestTarget, SplitConfig
 from aiplat.errors import ConfigError
-from aiplat.inference.config import InferenceConfig
+from aiplat.inference.config import ENGINES, PRECISIONS, InferenceConfig, ParityConfig, SloConfig
 from aiplat.registry.config import RegisterConfig
 from aiplat.serving.config import ServingConfig
 from aiplat.training.config import CheckpointConfig, DatasetConfig, LoopConfig
@@ -182,6 +182,57 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if (self.input.dataset is None) == (self.input.path is None):
             raise ConfigError("set one of input.dataset (a dataset version) and input.path (files)")
+
+
+@dataclass(kw_only=True)
+class OptimizeConfig:
+    """Choose the engine that answers with a model version, by measuring them on this machine.
+
+    model: `name@alias`, `name:version`, or `name` for its champion.
+    engines: those to measure, beside torch as it is (`eager`) in fp32.
+    precisions: those to measure each engine in.
+    batch_sizes: rows of a pass through the model.
+    threads: of the arithmetic, as many as a replica will have (`serve.replica.num_cpus`).
+    device: `auto` is the GPU where there is one; else `cpu`, `cuda` or `cuda:1`.
+    rounds: how often each engine takes its turn.
+    round_s: how long a turn takes at least, for each batch size.
+    timeout_s: how long an engine may take for anything it is asked; then it is given up.
+    calibration_rows: of the training split, which int8 takes its ranges from.
+    slo: what the endpoint promises; the choice is the highest throughput that keeps it.
+    parity: how far answers may be from those of torch in fp32.
+    storage: folder or URI that everything aiplat makes lands under.
+    tracking: where the model registry is (group `tracking`).
+    """
+
+    model: str
+    engines: list[str] = field(default_factory=lambda: [name for name in ENGINES if name != "auto"])
+    precisions: list[str] = field(default_factory=lambda: ["fp32", "bf16", "int8"])
+    batch_sizes: list[int] = field(default_factory=lambda: [1, 4, 16])
+    threads: int = 1
+    device: str = "auto"
+    rounds: int = 5
+    round_s: float = 0.5
+    timeout_s: float = 600.0
+    calibration_rows: int = 128
+    slo: SloConfig = field(default_factory=SloConfig)
+    parity: ParityConfig = field(default_factory=ParityConfig)
+    storage: str = "storage"
+    tracking: dict[str, Any] = node("storage")
+
+    def __post_init__(self) -> None:
+        known = {"engines": ENGINES[1:], "precisions": PRECISIONS[1:]}
+        for name, choices in known.items():
+            given = getattr(self, name)
+            if not given or not set(given) <= set(choices):
+                raise ConfigError(f"{name} is {given}, expected some of {', '.join(choices)}")
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise ConfigError(f"batch_sizes is {self.batch_sizes}, expected numbers from 1 on")
+        for name in ("threads", "rounds", "calibration_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("round_s", "timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
 
 
 @dataclass(kw_only=True)

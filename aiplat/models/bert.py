@@ -61,7 +61,8 @@ class Bert(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens: ids (rows, tokens); mask: false on padding. Returns (rows, tokens, width)."""
-        if tokens.device.type == "cpu" and len(tokens) > _ROWS_TOGETHER:
+        is_exported = torch.compiler.is_compiling()
+        if not is_exported and tokens.device.type == "cpu" and len(tokens) > _ROWS_TOGETHER:
             return self._by_length(tokens, mask)
         states: Tensor = self.network(input_ids=tokens, attention_mask=mask.long())[0]
         return states

@@ -64,7 +64,8 @@ class Fusion(nn.Module):
         if self.text_tower and tokens is not None and mask is not None and has_text is not None:
             embedded = embedded_texts(self.text_tower, tokens, mask)
             worded = torch.where(has_text[:, None], embedded, worded)
-        rows = max(len(side) for side in (pictured, worded) if side.ndim == 2)
+        # In an export the number of rows is a symbol, which `len` would make a number.
+        rows = next(side.shape[0] for side in (pictured, worded) if side.ndim == 2)
         sides = self.image_norm(pictured), self.text_norm(worded)
         scores: Tensor = self.head(torch.cat([side.expand(rows, -1) for side in sides], dim=1))
         return scores

@@ -74,7 +74,7 @@ def fetch(version: ModelVersion) -> ModelFolder:
                 "register the run anew, or restore them"
             )
         return ModelFolder.open(folder)
-    folder = _cache_folder(version)
+    folder = cache_folder(version)
     if not (folder / VERSION).is_file():
         with files.draft_folder(str(folder), VERSION) as draft:
             _download(version, draft)
@@ -82,11 +82,17 @@ def fetch(version: ModelVersion) -> ModelFolder:
     return ModelFolder.open(folder)
 
 
+def is_of_mlflow(uri: str) -> bool:
+    """Whether only MLflow knows how to read the URI."""
+    return uri.startswith(_OF_MLFLOW)
+
+
 def _needs_download(uri: str) -> bool:
-    return files.is_remote(uri) or uri.startswith(_OF_MLFLOW)
+    return files.is_remote(uri) or is_of_mlflow(uri)
 
 
-def _cache_folder(version: ModelVersion) -> Path:
+def cache_folder(version: ModelVersion) -> Path:
+    """Where the files of a version that is not on this machine are kept here."""
     key = hashlib.sha256(f"{version.uri}\n{version.weights_sha256}".encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "aiplat" / "models" / f"{version.name}-{version.version}-{key}"
@@ -94,7 +100,7 @@ def _cache_folder(version: ModelVersion) -> Path:
 
 def _download(version: ModelVersion, target: str) -> None:
     try:
-        if not version.uri.startswith(_OF_MLFLOW):
+        if not is_of_mlflow(version.uri):
             files.copy_folder(version.uri, target)
             return
         open_client(version.tracking_uri)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aiplat.errors import ConfigError
+from aiplat.inference.config import check_engine
 from aiplat.serving.keys.addresses import Network, network
 
 _MORE_THAN_NOTHING = (
@@ -64,7 +65,11 @@ class ReplicaConfig:
 
     num_cpus: also the threads it computes with.
     num_gpus: may be a fraction; 0 keeps the model on the CPU.
-    precision: fp32 answers as the model was evaluated; bf16 and fp16 are quicker on some devices.
+    engine: what computes the model; `auto`: what `optimize` chose for this hardware and number of
+        threads, where it did, else `eager`, which is torch as it is. One that is named is compiled
+        as each replica starts, where that was not done before.
+    precision: `auto` is that of the choice, else fp32, which answers as the model was evaluated;
+        `bf16`, `fp16` and `int8` are quicker on some devices, and not every engine has them.
     max_ongoing_requests: requests a replica has in hand at most; null: two full batches.
     max_surge_percent: how many replicas, of those there are, an update may start before it stops
         old ones; 0 replaces them in place, which needs no free CPUs but lets requests wait.
@@ -73,16 +78,23 @@ class ReplicaConfig:
 
     num_cpus: float = 1.0
     num_gpus: float = 0.0
-    precision: str = "fp32"
+    engine: str = "auto"
+    precision: str = "auto"
     max_ongoing_requests: int | None = None
     max_surge_percent: int = 100
     shutdown_timeout_s: float = 20.0
 
     def __post_init__(self) -> None:
+        check_engine(self.engine, self.precision)
         _require_at_least("num_cpus", self.num_cpus, 0)
         _require_at_least("num_gpus", self.num_gpus, 0)
         _require_at_least("max_surge_percent", self.max_surge_percent, 0)
         _require_at_least("shutdown_timeout_s", self.shutdown_timeout_s, 0)
+
+    @property
+    def threads(self) -> int:
+        """Of the arithmetic of one replica."""
+        return max(1, int(self.num_cpus))
 
 
 @dataclass

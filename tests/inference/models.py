@@ -1,5 +1,9 @@
 """Small models whose answers a test can foresee."""
 
+import os
+import signal
+
+import torch
 from torch import Tensor, nn
 
 
@@ -16,3 +20,13 @@ class MeanColor(nn.Module):
         """image: uint8 (rows, 3, height, width)."""
         scores: Tensor = self.head(image.float().mean(dim=(2, 3)) / 255)
         return scores
+
+
+class Dying(MeanColor):
+    """Answers as it should, but ends its process when it is compiled."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image: uint8 (rows, 3, height, width)."""
+        if torch.compiler.is_compiling():
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().forward(image)

@@ -32,6 +32,8 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (AutoscalingConfig, {"target_ongoing_requests": 0}, "more than 0"),
         (BatchingConfig, {"max_batch_size": 0}, "max_batch_size is 0"),
         (ReplicaConfig, {"num_gpus": -1}, "num_gpus is -1"),
+        (ReplicaConfig, {"engine": "openvno"}, "engine is 'openvno', expected one of auto, eager"),
+        (ReplicaConfig, {"precision": "fp8"}, "precision is 'fp8'"),
         (ServingConfig, {"max_rows": 0}, "max_rows is 0"),
         (ServingConfig, {"max_body_mb": 0}, "max_body_mb is 0"),
         (ServingConfig, {"request_timeout_s": -1}, "request_timeout_s is -1"),

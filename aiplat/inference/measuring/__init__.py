@@ -1,0 +1,1 @@
+"""Which engine suits a model on this machine: each measured, its answers held against torch's."""
