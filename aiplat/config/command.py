@@ -79,7 +79,9 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
 
 def _exit(code: int) -> NoReturn:
     # Python would look through all that torch and its like have made once more: seconds of it.
-    gc.freeze()
+    # Only triton's binding complains of what is then still there.
+    if "triton" not in sys.modules:
+        gc.freeze()
     sys.exit(code)
 
 
