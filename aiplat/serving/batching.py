@@ -6,6 +6,7 @@ Ray Serve's own `serve.batch` closes a batch before the model is free to take it
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -14,11 +15,18 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
+# How much the latest pause between two callers counts in what is expected of the next one.
+_WEIGHT = 0.2
+# Of a longer pause nothing more can be learned: whoever comes then comes alone.
+_LONGEST_S = 1.0
+
+
 class Batcher(Generic[Item, Outcome]):
     """Answers items together, one batch at a time.
 
     answer: gives one outcome for each item, in their order.
-    wait_s: how long the first item of a batch waits for others, from when it came.
+    wait_s: how long the first item of a batch waits for others, from when it came. It waits only
+        where callers come so often that another one is expected meanwhile.
     """
 
     def __init__(
@@ -33,9 +41,18 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome], float]] = deque()
         self._enough = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._pause_s, self._came_at = 0.0, math.inf
 
-    async def ask(self, item: Item) -> Outcome:
-        """The item's outcome, once a batch with it was answered."""
+    async def ask(self, items: Sequence[Item]) -> list[Outcome]:
+        """The outcomes of one caller's items, once batches with them were answered."""
+        now = asyncio.get_running_loop().time()
+        # The first caller has nobody before it.
+        pause_s = min(max(now - self._came_at, 0), _LONGEST_S)
+        self._pause_s += _WEIGHT * (pause_s - self._pause_s)
+        self._came_at = now
+        return await asyncio.gather(*map(self._ask, items))
+
+    async def _ask(self, item: Item) -> Outcome:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         self._waiting.append((item, future, loop.time()))
@@ -51,7 +68,7 @@ class Batcher(Generic[Item, Outcome]):
             await self._answer_one_batch()
 
     async def _gather(self) -> None:
-        if len(self._waiting) >= self._max_batch_size:
+        if len(self._waiting) >= self._max_batch_size or self._pause_s > self._wait_s:
             return
         self._enough.clear()
         _, _, arrived = self._waiting[0]

@@ -20,7 +20,8 @@ class BatchingConfig:
     """How rows of different requests are joined for one pass through the model.
 
     max_batch_size: rows of a pass at most.
-    wait_s: how long the first row of a pass waits for others.
+    wait_s: how long the first row of a pass waits for others, where requests come so often that
+        some are to be expected meanwhile; a lone request does not wait.
     """
 
     max_batch_size: int = 16

@@ -48,8 +48,8 @@ class _Passed:
 class Replica:
     """Answers requests, joining their rows, and tells a bad row from a bug.
 
-    threads: of the model's arithmetic. name: of this copy, and ran: told the seconds of each pass,
-    for the books.
+    threads: of the model's arithmetic. name: of this copy, and ran: told the rows and the seconds
+    of each pass.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Replica:
         batching: BatchingConfig,
         threads: int,
         name: str = "",
-        ran: Callable[[float], None] = lambda _: None,
+        ran: Callable[[int, float], None] = lambda _, __: None,
     ) -> None:
         self.info = info
         self._name, self._ran = name, ran
@@ -89,7 +89,7 @@ class Replica:
         came_at = time.perf_counter()
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(self._encoding, self._encode, rows)
-        passed = await asyncio.gather(*(self._batcher.ask(row) for row in encoded))
+        passed = await self._batcher.ask(encoded)
         answers: list[Answer] = []
         for each in passed:
             if isinstance(each.outcome, Exception):
@@ -130,7 +130,7 @@ class Replica:
         began_at = time.perf_counter()
         outcomes = self._answer(rows)
         seconds = time.perf_counter() - began_at
-        self._ran(seconds)
+        self._ran(len(rows), seconds)
         return [_Passed(outcome, began_at, seconds / len(rows)) for outcome in outcomes]
 
     def _answer(self, rows: Sequence[Batch]) -> list[Answer | Exception]:

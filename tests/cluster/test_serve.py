@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -143,6 +144,25 @@ def kill_replicas(deployment: str) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):
             if title in path.read_bytes():
                 os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def test_prometheus_is_told_of_requests_and_passes(url: str) -> None:
+    import ray
+
+    body = as_json([{"image": picture(3), "text": "is it?"}] * 3)
+    assert send(predict_url(url), body)[0] == 200
+    (node,) = (node for node in ray.nodes() if node["Alive"])
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def told() -> str:
+        with opener.open(address, timeout=30) as response:
+            text: str = response.read().decode()
+        return text
+
+    requests = re.compile(r'^ray_aiplat_requests_total\{.*status="200".*\} [1-9]', re.MULTILINE)
+    passes = re.compile(r'^ray_aiplat_batch_rows_count\{.*model="shapes".*\} [1-9]', re.MULTILINE)
+    assert waited(lambda: bool(requests.search(told()) and passes.search(told())))
 
 
 class Asking:

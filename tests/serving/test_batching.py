@@ -23,7 +23,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def asked(batcher: Batcher[int, int], items: range) -> list[asyncio.Task[int]]:
-    return [asyncio.create_task(batcher.ask(item)) for item in items]
+    """Each item by a caller of its own."""
+
+    async def ask(item: int) -> int:
+        (outcome,) = await batcher.ask([item])
+        return outcome
+
+    return [asyncio.create_task(ask(item)) for item in items]
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
@@ -64,10 +70,48 @@ def test_a_full_batch_does_not_wait() -> None:
 def test_a_batch_that_is_not_full_goes_when_its_first_item_waited_long_enough() -> None:
     async def scene() -> None:
         model = Model()
-        batcher = Batcher(model.answer, max_batch_size=3, wait_s=0.01)
-        model.gate.release()
+        batcher = Batcher(model.answer, max_batch_size=30, wait_s=0.1)
+        for _ in range(2):
+            model.gate.release()
+        # So many at once tell that callers come often.
+        await asyncio.gather(*asked(batcher, range(20)))
         assert await asyncio.gather(*asked(batcher, range(2))) == [0, 2]
-        assert model.batches == [[0, 1]]
+        assert model.batches == [[*range(20)], [0, 1]]
+
+    run(scene)
+
+
+def test_who_comes_alone_does_not_wait() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=8, wait_s=0.01)
+        model.gate.release()
+        # Of the first one nobody knows.
+        await batcher.ask([0])
+        for item in range(1, 4):
+            # As if nobody had come for a while.
+            batcher._came_at -= 10
+            model.gate.release()
+            caller = asyncio.create_task(batcher.ask([item, item + 1]))
+            # Without the clock: as soon as it is its turn.
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert model.batches[item:] == [[item, item + 1]]
+            assert await caller == [2 * item, 2 * item + 2]
+
+    run(scene)
+
+
+def test_who_comes_among_many_waits_for_the_next() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=30, wait_s=3600)
+        model.gate.release()
+        crowd = asked(batcher, range(29))
+        await asyncio.sleep(0.05)
+        assert model.batches == []
+        await batcher.ask([29])
+        assert await asyncio.gather(*crowd) == [2 * item for item in range(29)]
 
     run(scene)
 

@@ -24,7 +24,8 @@ class KeyGate:
     """Asks every request for an API key.
 
     trusted_proxies: whose word on a client's address is taken. max_age_s: how long keys are
-    believed that could not be read again. refusals: how many there were, by reason.
+    believed that could not be read again. refusals: how many there were, by reason; refused: told
+    of each.
     """
 
     needs_key = True
@@ -36,7 +37,9 @@ class KeyGate:
         max_age_s: float = 300.0,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._refused = refused
         self.refusals: Counter[str] = Counter()
         self._known = known
         self._trusted = tuple(trusted_proxies)
@@ -60,6 +63,7 @@ class KeyGate:
             self._take(key)
         except RefusalError as refusal:
             self.refusals[refusal.reason] += 1
+            self._refused(refusal.reason)
             raise
         return caller
 

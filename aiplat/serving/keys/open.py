@@ -7,11 +7,15 @@ from aiplat.serving.gate import Gate, OpenGate
 
 
 async def open_gate(
-    config: ServingConfig, records: str, count_replicas: Callable[[], Awaitable[int]]
+    config: ServingConfig,
+    records: str,
+    count_replicas: Callable[[], Awaitable[int]],
+    refused: Callable[[str], None] = lambda _: None,
 ) -> Gate:
     """The gate that the configuration asks for; one that needs keys has read them once.
 
-    records: the URL of their database. Raises RecordsError where it does not answer.
+    records: the URL of their database. refused: told the reason of each refusal. Raises
+    RecordsError where the database does not answer.
     """
     if not config.auth:
         return OpenGate()
@@ -24,4 +28,4 @@ async def open_gate(
     store = KeyStore(open_records(records, create=False))
     known = KnownKeys(store, count_replicas)
     await known.refresh()
-    return KeyGate(known, config.trusted_networks, config.max_key_age_s)
+    return KeyGate(known, config.trusted_networks, config.max_key_age_s, refused=refused)

@@ -1,5 +1,6 @@
 """An ASGI layer that takes down what a request used before its answer leaves."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.problems import ProblemError, problem_response
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger("aiplat.access")
 
 # What proxies write in their logs for a client that left before its answer; it has no number.
 CLIENT_LEFT = 499
@@ -96,6 +98,8 @@ class _Measured:
         record.bytes_in, record.bytes_out = self._bytes_in, self._bytes_out
         record.total_s = time.perf_counter() - self._began_at
         self._record(record)
+        if access.isEnabledFor(logging.INFO):
+            access.info("%s", _told(record, self._scope["state"].get("request_id", "")))
 
     async def _refuse(self, error: SpoolError) -> None:
         logger.error("an answer was held back: %s", error)
@@ -105,3 +109,22 @@ class _Measured:
         request_id = self._scope["state"].get("request_id", "")
         response = problem_response(problem, request_id, self._scope["path"])
         await response(self._scope, self._receive, self._send)
+
+
+def _told(record: UsageRecord, request_id: str) -> str:
+    """The line of the access log, as JSON."""
+    return json.dumps(
+        {
+            "request_id": request_id,
+            "prediction_id": record.prediction_id,
+            "key": record.key,
+            "model": f"{record.endpoint}:{record.version}",
+            "status": record.status,
+            "rows": record.rows,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+            "total_ms": round(record.total_s * 1000, 2),
+            "queue_ms": round(record.queue_s * 1000, 2),
+            "compute_ms": round(record.compute_s * 1000, 2),
+        }
+    )

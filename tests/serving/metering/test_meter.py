@@ -1,4 +1,6 @@
 import base64
+import json
+import logging
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -55,6 +57,21 @@ def test_an_answered_request_is_taken_down_with_what_it_used(
     assert record.bytes_in == len(response.request.content)
     assert record.bytes_out == len(response.content)
     assert record.total_s > 0
+
+
+def test_the_access_log_has_a_line_for_each_request(
+    model: LocalModel,
+    config: ServingConfig,
+    body: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "aiplat.access")
+    client = client_of(Costly(model.info, model.predictor), config, lambda _: None)
+    response = client.post(PREDICT, json=body, headers={"X-Request-Id": "mine"})
+    (line,) = (json.loads(each.getMessage()) for each in caplog.records)
+    assert (line["request_id"], line["model"], line["status"]) == ("mine", "reds:8", 200)
+    assert line["prediction_id"] == response.json()["prediction_id"]
+    assert (line["rows"], line["queue_ms"], line["compute_ms"]) == (2, 500, 250)
 
 
 def test_a_request_that_is_wrong_is_taken_down_with_its_status(
