@@ -1,7 +1,6 @@
 """Answer HTTP requests with models of the registry, until Ctrl-C."""
 
 import signal
-import threading
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from aiplat.config import command
 from aiplat.errors import ConfigError
 from aiplat.jobs.endpoint import books_of, credential_of, models_of
 from aiplat.jobs.schema import ServeConfig
+from aiplat.jobs.serve_follow import Follower, Models
 from aiplat.serving.guide import guide
 
 
@@ -44,7 +44,12 @@ def main(config: ServeConfig) -> None:
             return
         try:
             console.print("Ctrl-C takes it down.")
-            threading.Event().wait()
+
+            def deploy(models: Models) -> object:
+                return serve.deploy(models, config.serve, books)
+
+            follower = Follower(console, lambda: models_of(config), deploy, models)
+            follower.follow(config.serve.follow_s)
         except KeyboardInterrupt:
             console.print("Taking the endpoint down.")
         finally:

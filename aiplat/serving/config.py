@@ -117,6 +117,8 @@ class ServingConfig:
     max_queued_requests: waiting requests a model has at most; the next are answered with 503.
     request_timeout_s: how long a request may take to arrive (else 408), and then its answer (504).
     start_timeout_s: how long to wait for the endpoint to be ready.
+    follow_s: how often the job that serves looks whether an alias has moved, to serve the version
+        it points to then; null: never. A detached endpoint has no such job.
     """
 
     host: str = "127.0.0.1"
@@ -133,6 +135,7 @@ class ServingConfig:
     max_queued_requests: int = 128
     request_timeout_s: float = 60.0
     start_timeout_s: float = 600.0
+    follow_s: float | None = 5.0
     batching: BatchingConfig = field(default_factory=BatchingConfig)
     replica: ReplicaConfig = field(default_factory=ReplicaConfig)
     autoscaling: AutoscalingConfig = field(default_factory=AutoscalingConfig)
@@ -146,6 +149,8 @@ class ServingConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
         # Refused here, and not by a replica.
         _ = self.trusted_networks
+        if self.follow_s is not None and self.follow_s <= 0:
+            raise ConfigError(f"follow_s is {self.follow_s}, expected more than 0, or null")
         given = self.replica.max_ongoing_requests
         # With fewer, the next batch cannot gather while the model computes the present one.
         if given is not None and given < 2 * self.batching.max_batch_size:

@@ -52,7 +52,9 @@ def config(serve_port: int) -> ServingConfig:
 
 @pytest.fixture(scope="module")
 def books(tmp_path_factory: pytest.TempPathFactory) -> BooksPlace:
-    return books_place(str(tmp_path_factory.mktemp("storage")), None)
+    place = books_place(str(tmp_path_factory.mktemp("storage")), None)
+    place.open_ledger().close()
+    return place
 
 
 @pytest.fixture(scope="module")

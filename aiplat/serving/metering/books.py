@@ -31,13 +31,14 @@ class BooksPlace:
     folder: str
     records: str
 
-    def open_ledger(self) -> Ledger:
-        """The usage of the database."""
-        return Ledger(open_records(self.records))
+    def open_ledger(self, create: bool = True) -> Ledger:
+        """The usage of the database. create: whether an SQLite file may be made."""
+        return Ledger(open_records(self.records, create))
 
     def open(self, clock: ReplicaClock | None = None) -> "Books":
         """The books of this process. clock: where it is a replica."""
-        return Books(Path(self.folder), self.open_ledger, clock)
+        # A file that is not there is one of another machine: nobody would read an empty one.
+        return Books(Path(self.folder), lambda: self.open_ledger(create=False), clock)
 
 
 def books_place(storage: str, records: str | None) -> BooksPlace:

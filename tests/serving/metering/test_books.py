@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from aiplat.serving.metering.books import Books, settle
+from aiplat.serving.metering.books import Books, BooksPlace, settle
 from aiplat.serving.metering.ledger import Ledger, usage_line
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.spool import Spool
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.store.records import records_url
 
 MakeRecord = Callable[..., UsageRecord]
 OpenBooks = Callable[..., Books]
@@ -95,3 +96,14 @@ def test_what_is_left_can_be_settled_without_an_endpoint(
     assert settle(str(tmp_path / "spool"), ledger) == 1
     assert settle(str(tmp_path / "spool"), ledger) == 0
     assert len(list(ledger.records(0, 10))) == 1
+
+
+def test_a_database_of_another_machine_is_not_made_here(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    place = BooksPlace(str(tmp_path / "spool"), records_url(str(tmp_path), None))
+    with closing(place.open()) as books:
+        books.record(make_record(1.0))
+    assert not (tmp_path / "records.db").exists()
+    with closing(place.open_ledger()) as ledger:
+        assert settle(place.folder, ledger) == 1
