@@ -6,6 +6,7 @@ has a worker group of its own, as any run.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
@@ -64,7 +65,7 @@ def run_trial(config: dict[str, Any], shift: TrialShift) -> None:
         clear_faults(plan.job.run_dir)
         task, result = run(plan, shift, began_at)
         first = RowReader(_blocks(task, plan, shift)).take(np.zeros(1, dtype=np.int64))
-        values = measured(plan.objectives, task, result, first)
+        values = measured(plan.objectives, task, result, first, _engine(plan, shift))
         seconds = time.monotonic() - began_at
         last = {ENDING: Ending(values, result.epochs, seconds, result.metrics)}
     except Exception as error:
@@ -72,6 +73,20 @@ def run_trial(config: dict[str, Any], shift: TrialShift) -> None:
         ray.get(shift.mailbox.put.remote([{**fault.event(), "trial": plan.number}]))
         last = {FAULT: fault}
     tune.report(last)
+
+
+def _engine(plan: TrialPlan, shift: TrialShift) -> Callable[[Task], None]:
+    """Has a task's model computed by the engine of the plan."""
+
+    def use(task: Task) -> None:
+        from aiplat.inference.engines.engine import Given
+        from aiplat.inference.predictor import Predictor
+
+        device = _device(shift.gpus).type
+        predictor = Predictor(task, plan.job.version.info, device)
+        predictor.compute_by(plan.engine, Given("fp32", device, shift.threads))
+
+    return use if plan.engine != "eager" else lambda _: None
 
 
 class TrialWorker(ClusterWorker):

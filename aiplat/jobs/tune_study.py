@@ -10,6 +10,7 @@ from optuna import get_all_study_names
 
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import ConfigError
+from aiplat.inference.engines.engine import engine_of
 from aiplat.jobs.plan import train_job
 from aiplat.jobs.schema import TrainConfig
 from aiplat.store import files
@@ -25,6 +26,7 @@ from aiplat.tuning.study import Study
 
 _CONFIG = "config.yaml"
 _STATE = "study.json"
+_EAGER = "eager"
 _CONSTANT = "aiplat.training.optim.constant"
 # What may differ when a study is continued, besides what may when a run is.
 _FREE = (
@@ -77,6 +79,9 @@ def open_study(config: TrainConfig, space: Space, version: DatasetVersion) -> It
     """
     tuning = config.tuning.for_epochs(config.loop.max_epochs)
     _check_population(config)
+    if tuning.engine != _EAGER:
+        # What is not installed is said now, and not by the first trial.
+        engine_of(tuning.engine).version()
     name = tuning.study or config.name
     folder = study_folder(config.storage, name)
     busy = f"tuning.study={name}: another process runs this study ({folder}); wait for it to end"

@@ -164,7 +164,9 @@ class StudyTrials:
             )
         parent = None if draw.parent is None else self.run_dir(draw.parent)
         job = train_job(config, run.uri, self.version, parent)
-        return TrialPlan(draw.number, name, job, tuple(self.config.tuning.objectives))
+        return TrialPlan(
+            draw.number, name, job, tuple(self.config.tuning.objectives), self.config.tuning.engine
+        )
 
     def _end(self, number: int, state: State, text: str) -> None:
         trial = self.progress[number]

@@ -34,6 +34,8 @@ class TuningConfig:
     reduction_factor: `asha` and `hyperband` let one in so many trials go on.
     objectives: what is searched for, `metric` (the task's own), `num_parameters`, `latency_ms` (of
         one row, at the 50th percentile); of several, all that no other trial beats are reported.
+    engine: what computes the model while `latency_ms` is measured, as in `inference.engine`: torch
+        as it is (`eager`), `openvino`, `onnxruntime`, ...
     storage: database of the study: `sqlite:///`, `postgresql://`, `mysql://`, or `journal:///`, a
         file that several machines may share. null: SQLite in the study's folder.
     enqueue: settings to try first, each a mapping of dotted paths to values.
@@ -55,6 +57,7 @@ class TuningConfig:
     min_epochs: int | None = None
     reduction_factor: int = 3
     objectives: list[Objective] = field(default_factory=lambda: ["metric"])
+    engine: str = "eager"
     storage: str | None = None
     enqueue: list[dict[str, Any]] = field(default_factory=list)
     warm_start: str | None = None

@@ -10,12 +10,16 @@ from aiplat.tuning.study import Ending
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """One trial to be run. name: of its run. objectives: what to measure of it at its end."""
+    """One trial to be run. name: of its run. objectives: what to measure of it at its end.
+
+    engine: by which its latency is measured.
+    """
 
     number: int
     name: str
     job: TrainJob
     objectives: tuple[Objective, ...]
+    engine: str = "eager"
 
 
 class Trials(Protocol):

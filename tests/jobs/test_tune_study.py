@@ -149,3 +149,11 @@ def test_an_earlier_study_that_is_none_is_refused_with_those_there_are(
         search.open(f"tuning.warm_start={name}"),
     ):
         pass
+
+
+def test_an_engine_that_there_is_not_is_told_before_a_trial_starts(search: Search) -> None:
+    with (
+        pytest.raises(ConfigError, match="engine is 'openvinno', expected one of"),
+        search.open("tuning.engine=openvinno"),
+    ):
+        pass

@@ -5,8 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from torch import Tensor, nn
 
-from aiplat.tasks.task import Batch
+from aiplat.tasks.task import Batch, Task
 from aiplat.training.result import FitResult
 from aiplat.tuning.objectives import directions, measured
 from tests.fakes import TinyTask, blobs
@@ -70,3 +71,32 @@ def test_what_is_not_asked_for_is_not_measured(row: pa.Table) -> None:
     task = SlowTask(wait_ms=0)
     measured(["metric", "num_parameters"], task, result(0.5), row)
     assert task.modes == []
+
+
+def test_the_time_of_an_answer_is_that_of_the_engine_and_the_size_that_of_the_model(
+    row: pa.Table,
+) -> None:
+    task = SlowTask(wait_ms=20)
+
+    def use_engine(trained: Task) -> None:
+        assert trained is task
+        task.wait_ms = 0
+        # What an engine computes has no weights to be counted.
+        task.model = Compiled(task.model)
+
+    plain = measured(["metric", "num_parameters", "latency_ms"], task, result(0.5), row)
+    quick = measured(["metric", "num_parameters", "latency_ms"], task, result(0.5), row, use_engine)
+    assert quick[1] == plain[1] > 0
+    assert quick[2] < plain[2] / 2
+
+
+class Compiled(nn.Module):
+    """Answers as a model does, and hides its weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.answer = [model]
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        scores: Tensor = self.answer[0](*inputs)
+        return scores
