@@ -110,11 +110,11 @@ class Attempt:
             self.ledger.clear()
         event = {**metrics, "kind": "epoch", "epoch": epoch, "step": position.step}
         told = {**event, "train": trained} if trained else event
+        self.saver.announce(told)
         if self.stopped_because is None:
-            self.saver.save_epoch(position, self.ledger, self.learner, told)
+            self.saver.save_epoch(position, self.ledger, self.learner)
         else:
-            self.saver.put_off.append(told)
-            self._save()
+            self.saver.save(position, self.ledger, self.learner)
         position.score = None
         self.worker.report({**metrics, "epoch": epoch, "step": position.step})
 

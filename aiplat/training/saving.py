@@ -52,14 +52,16 @@ class Saver:
             self.wait()
         return self.cadence.due(step, self.background.is_busy)
 
-    def save_epoch(
-        self, position: Position, ledger: Ledger, learner: Learner, event: dict[str, Any]
-    ) -> None:
-        """Save the end of an epoch, or keep it in memory; every rank calls it.
+    def announce(self, event: dict[str, Any]) -> None:
+        """Have an event logged once the next checkpoint counts."""
+        if self.worker.rank == 0:
+            self.put_off.append(event)
 
-        event: logged once a checkpoint counts that the epoch is part of.
+    def save_epoch(self, position: Position, ledger: Ledger, learner: Learner) -> None:
+        """Save the end of an epoch that is not the last one, or keep it in memory.
+
+        Every rank calls it.
         """
-        self.put_off.append(event)
         if learner.shards is not None or self.cadence.epoch_due():
             self.save(position, ledger, learner)
         elif position.best_step == position.step:
