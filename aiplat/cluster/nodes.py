@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from aiplat.cluster.session import free_ports, settle_environment
+from aiplat.cluster.ports import free_ports
+from aiplat.cluster.session import settle_environment
 from aiplat.errors import ClusterError
 
 _LOCALHOST = "127.0.0.1"

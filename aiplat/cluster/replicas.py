@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from ray import serve
@@ -15,6 +16,7 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
+from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics, ReplicaMetrics
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
@@ -33,9 +35,14 @@ from aiplat.serving.served import (
     ServedModel,
 )
 
+if TYPE_CHECKING:
+    from aiplat.serving.replica import Replica
+
 APPLICATION = "aiplat"
 ENDPOINT = "endpoint"
 
+# What a replica sends back: raised, it would come with Ray's tracebacks around it.
+_Reply = Answers | dict[int, Fault] | OverloadError
 # Without any replica, too: autoscaling starts one for the request that comes.
 _ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 _POLL_S = 0.5
@@ -44,6 +51,42 @@ _POLL_S = 0.5
 def deployment_name(model: str) -> str:
     """What Serve calls the replicas of a model."""
     return f"model-{model}"
+
+
+def open_replica(
+    name: str, version: ModelVersion, config: ServingConfig, clock: ReplicaClock
+) -> "Replica":
+    """A model version that answers in this process, warmed up. clock: told how long it computed."""
+    metrics = ReplicaMetrics(name, str(version.version))
+
+    def ran(rows: int, seconds: float) -> None:
+        clock.ran(seconds)
+        metrics.passed(rows, seconds)
+
+    # Read as torch is loaded: threads that wait by turning take the CPU from other replicas.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Here and not above: an endpoint imports this module too, and most of them need no torch.
+    from aiplat.inference.opening import Wanted, open_version
+    from aiplat.registry.versions import fetch
+    from aiplat.serving.replica import Place, Replica
+
+    folder = fetch(version)
+    given = config.replica
+    device = "auto" if given.num_gpus else "cpu"
+    predictor = open_version(version, Wanted(given.engine, given.precision, device, given.threads))
+    info = ModelInfo(
+        name=name,
+        version=str(version.version),
+        inputs=predictor.task_inputs,
+        outputs=predictor.task_outputs,
+        dataset=folder.dataset,
+        labels=folder.info.labels,
+        metrics=folder.metrics,
+    )
+    place = Place(clock.replica, ran, config.max_in_hand)
+    replica = Replica(predictor, info, config.batching, given.threads, place)
+    replica.warm_up()
+    return replica
 
 
 class ModelReplica:
@@ -55,39 +98,8 @@ class ModelReplica:
         # From here on it costs what it costs, whether it answers or not.
         clock = ReplicaClock(name, str(version.version))
         self._books = books.open(clock)
-        metrics = ReplicaMetrics(name, str(version.version))
-
-        def ran(rows: int, seconds: float) -> None:
-            clock.ran(seconds)
-            metrics.passed(rows, seconds)
-
-        # Read as torch is loaded: threads that wait by turning take the CPU from other replicas.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        _log_with_serve()
-        # Here and not above: the endpoint imports this module too, and needs no torch.
-        from aiplat.inference.opening import Wanted, open_version
-        from aiplat.registry.versions import fetch
-        from aiplat.serving.replica import Replica
-
-        folder = fetch(version)
-        replica = config.replica
-        device = "auto" if replica.num_gpus else "cpu"
-        predictor = open_version(
-            version, Wanted(replica.engine, replica.precision, device, replica.threads)
-        )
-        info = ModelInfo(
-            name=name,
-            version=str(version.version),
-            inputs=predictor.task_inputs,
-            outputs=predictor.task_outputs,
-            dataset=folder.dataset,
-            labels=folder.info.labels,
-            metrics=folder.metrics,
-        )
-        self._replica = Replica(
-            predictor, info, config.batching, replica.threads, clock.replica, ran
-        )
-        self._replica.warm_up()
+        log_with_serve()
+        self._replica = open_replica(name, version, config, clock)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.
@@ -97,20 +109,22 @@ class ModelReplica:
         """What the model takes and answers."""
         return self._replica.info
 
-    async def predict(self, rows: list[Row]) -> Answers | dict[int, Fault]:
-        """The answers to one request's rows; or, by row, why some have none."""
+    async def predict(self, rows: list[Row]) -> _Reply:
+        """The answers to one request's rows; or, by row, why some have none; or a refusal."""
         try:
             return await self._replica.predict(rows)
         except RowsError as error:
             return error.faults
+        except OverloadError as error:
+            return error
 
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
 
 
-def _log_with_serve() -> None:
-    """What we log in a replica, such as which engine answers, goes into Serve's log of it."""
+def log_with_serve() -> None:
+    """Have what we log in a replica, such as which engine answers, in Serve's log of it."""
     ours = logging.getLogger("aiplat")
     ours.handlers = list(logging.getLogger("ray.serve").handlers)
     ours.setLevel(logging.INFO)
@@ -134,9 +148,9 @@ class RemoteModel:
             raise OverloadError(f"no replica of {self.info.name} can answer just now") from error
         if isinstance(reply, Answers):
             return reply
-        raise RowsError(reply)
+        raise reply if isinstance(reply, OverloadError) else RowsError(reply)
 
-    async def _ask(self, rows: list[Row]) -> Answers | dict[int, Fault]:
+    async def _ask(self, rows: list[Row]) -> _Reply:
         try:
             return await self._handle.predict.remote(rows)
         except (RayActorError, ReplicaUnavailableError):
@@ -171,7 +185,7 @@ class Endpoint:
         self._place = books
         self._books = books.open()
         self._metrics = EndpointMetrics()
-        _log_with_serve()
+        log_with_serve()
 
     def __del__(self) -> None:
         # See ModelReplica.
@@ -180,7 +194,7 @@ class Endpoint:
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """The app; Serve asks for it while it starts this replica."""
         gate = await open_gate(
-            self._config, self._place.records, _count_endpoints, self._metrics.refused
+            self._config, self._place.records, count_endpoints, self._metrics.refused
         )
         names = list(self._versions)
         infos = await asyncio.gather(
@@ -190,9 +204,14 @@ class Endpoint:
             name: RemoteModel(info, self._handles[name])
             for name, info in zip(names, infos, strict=True)
         }
-        # Serve's proxy adds X-Request-Id by itself.
         return create_app(
-            models, self._config, echo_request_id=False, gate=gate, record=self._record
+            models,
+            self._config,
+            # Serve adds X-Request-Id by itself.
+            echo_request_id=False,
+            gate=gate,
+            record=self._record,
+            behind_proxy=is_in_front(),
         )
 
     def _record(self, record: UsageRecord) -> None:
@@ -200,7 +219,7 @@ class Endpoint:
         self._metrics.asked(record)
 
 
-async def _count_endpoints() -> int:
+async def count_endpoints() -> int:
     """How many replicas of the endpoint run."""
     status = await asyncio.to_thread(serve.status)
     deployment = status.applications[APPLICATION].deployments[ENDPOINT]

@@ -52,15 +52,21 @@ def deploy(
     try:
         serve.run_many([target], wait_for_applications_running=False)
         _wait_until_ready(config)
-        return Deployed(url, tuple(_describe(name) for name in models))
+        is_colocated = config.is_colocated(len(models))
+        return Deployed(
+            url,
+            tuple(
+                _describe(ENDPOINT if is_colocated else deployment_name(name)) for name in models
+            ),
+        )
     except BaseException:
         if is_new:
             take_down()
         raise
 
 
-def _describe(name: str) -> ModelInfo:
-    handle = serve.get_deployment_handle(deployment_name(name), APPLICATION)
+def _describe(deployment: str) -> ModelInfo:
+    handle = serve.get_deployment_handle(deployment, APPLICATION)
     info: ModelInfo = handle.describe.remote().result()
     return info
 
@@ -108,6 +114,9 @@ def _start_http(config: ServingConfig) -> str:
 def _application(
     models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
+    if config.is_colocated(len(models)):
+        ((name, version),) = models.items()
+        return _colocated(name, version, config, books)
     handles = {name: _model(name, version, config, books) for name, version in models.items()}
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
@@ -126,23 +135,40 @@ def _application(
     return endpoint.bind(numbers, handles, config, books)
 
 
+def _colocated(
+    name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> serve.Application:
+    # It needs torch, which an endpoint over other processes does without.
+    from aiplat.cluster.colocated import ColocatedEndpoint
+
+    deployment = serve.deployment(
+        serve.ingress()(ColocatedEndpoint), name=ENDPOINT, **_computing(config)
+    )
+    return deployment.bind(name, version, config, books)
+
+
 def _model(
     name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
-    deployment = serve.deployment(
-        ModelReplica,
-        name=deployment_name(name),
+    deployment = serve.deployment(ModelReplica, name=deployment_name(name), **_computing(config))
+    return deployment.bind(name, version, config, books)
+
+
+def _computing(config: ServingConfig) -> dict[str, Any]:
+    """The settings of a deployment whose replicas compute."""
+    return dict(
         ray_actor_options={
             "num_cpus": config.replica.num_cpus,
             "num_gpus": config.replica.num_gpus,
         },
-        max_ongoing_requests=config.max_ongoing_requests,
+        # The replica refuses by itself. Serve's router would wait, for longer and longer, before it
+        # offers the next request to one that was full, and give it ten a second.
+        max_ongoing_requests=config.max_in_hand + _MAX_ENDPOINT_REQUESTS,
         max_queued_requests=config.max_queued_requests,
         autoscaling_config=_autoscaling(config),
         max_surge_percent=config.replica.max_surge_percent,
         **_lifetime(config),
     )
-    return deployment.bind(name, version, config, books)
 
 
 def _autoscaling(config: ServingConfig, **changes: Any) -> dict[str, Any]:

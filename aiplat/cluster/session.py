@@ -6,16 +6,19 @@ it is imported.
 
 import os
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from aiplat.cluster import haproxy
+from aiplat.cluster.ports import LOCALHOST, free_ports
 from aiplat.cluster.scale import ClusterConfig
 from aiplat.errors import ClusterError
 
 NAMESPACE = "aiplat"
-_LOCALHOST = "127.0.0.1"
 
 # docs/decisions/0002 has the measurements behind these.
 _SETTINGS = {
@@ -25,6 +28,8 @@ _SETTINGS = {
     "RAY_DATA_USE_DATASOURCE_V2": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Nothing of ours blocks the loop: models and images have threads of their own.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     # What is printed is forwarded by us; Ray would log it a second time.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
@@ -57,50 +62,65 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
     """
     address = _address(config)
     settle_environment()
-    import ray
-
-    try:
+    with ExitStack() as stack:
         if address is None:
-            with _own_address():
-                context = ray.init(
-                    address="local",
-                    namespace=NAMESPACE,
-                    num_cpus=config.num_cpus,
-                    num_gpus=config.num_gpus,
-                    include_dashboard=True,
-                    dashboard_host=_LOCALHOST,
-                    dashboard_port=config.dashboard_port,
-                    logging_level="WARNING",
-                    # Ours say what a run does; Ray's are in its own logs and on the dashboard.
-                    log_to_driver=False,
-                )
-        else:
-            context = ray.init(
-                address=address, namespace=NAMESPACE, logging_level="WARNING", log_to_driver=False
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = address or "a cluster on this machine"
-        raise ClusterError(
-            f"cluster.address={config.address}: cannot use {where}: {error}; "
-            "start one with 'ray start --head', or set cluster.address=local"
-        ) from error
-    try:
+            stack.enter_context(_own_proxy())
+        try:
+            context = _start(config) if address is None else _join(address)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = address or "a cluster on this machine"
+            raise ClusterError(
+                f"cluster.address={config.address}: cannot use {where}: {error}; "
+                "start one with 'ray start --head', or set cluster.address=local"
+            ) from error
+        import ray
+
+        stack.callback(ray.shutdown)
         yield Session(
             address=address or context.address_info["gcs_address"],
             dashboard_url=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             started_here=address is None,
         )
-    finally:
-        ray.shutdown()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on, all different."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind((_LOCALHOST, 0))
-        return [int(listener.getsockname()[1]) for listener in listeners]
+def _start(config: ClusterConfig) -> Any:
+    import ray
+
+    with _own_address():
+        return ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=config.num_cpus,
+            num_gpus=config.num_gpus,
+            include_dashboard=True,
+            dashboard_host=LOCALHOST,
+            dashboard_port=config.dashboard_port,
+            logging_level="WARNING",
+            # Ours say what a run does; Ray's are in its own logs and on the dashboard.
+            log_to_driver=False,
+        )
+
+
+def _join(address: str) -> Any:
+    import ray
+
+    return ray.init(
+        address=address, namespace=NAMESPACE, logging_level="WARNING", log_to_driver=False
+    )
+
+
+@contextmanager
+def _own_proxy() -> Iterator[None]:
+    """While a cluster of ours runs: what Ray Serve's proxy on it needs."""
+    is_refused = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "0"
+    if is_refused or not haproxy.is_installed():
+        yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="aiplat-") as folder,
+        _environment(haproxy.environment(Path(folder))),
+    ):
+        yield
 
 
 @contextmanager
@@ -112,7 +132,13 @@ def _own_address() -> Iterator[None]:
     """
     (port,) = free_ports(1)
     address = f"{_host()}:{port}"
-    own = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": address}
+    with _environment({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": address}):
+        yield
+
+
+@contextmanager
+def _environment(own: Mapping[str, str]) -> Iterator[None]:
+    """Variables for this process and those it starts, while the block runs."""
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:

@@ -21,7 +21,7 @@ from aiplat.serving.fields import nearest
 from aiplat.serving.gate import Gate, OpenGate, admission
 from aiplat.serving.metering.meter import Meter
 from aiplat.serving.metering.usage import UsageRecord
-from aiplat.serving.middleware import BodyLimit, Envelope
+from aiplat.serving.middleware import BehindProxy, BodyLimit, Envelope
 from aiplat.serving.open_inference.routes import open_inference
 from aiplat.serving.problems import ProblemError, answer_problem
 from aiplat.serving.requests import read_question
@@ -38,12 +38,14 @@ def create_app(
     echo_request_id: bool = True,
     gate: Gate | None = None,
     record: Callable[[UsageRecord], None] | None = None,
+    behind_proxy: bool = False,
 ) -> FastAPI:
     """The endpoint over `models`, by name.
 
     echo_request_id: whether answers carry `X-Request-Id`; false where a proxy in front adds it.
     gate: whom it answers; None: everybody. Health, pages and the schema are for everybody.
     record: keeps what each request used, before its answer leaves.
+    behind_proxy: whether a proxy on this machine adds the client's address to `X-Forwarded-For`.
     """
     gate = gate or OpenGate()
 
@@ -64,6 +66,8 @@ def create_app(
     if record is not None:
         app.add_middleware(Meter, record=record)
     app.add_middleware(Envelope, echo_request_id=echo_request_id)
+    if behind_proxy:
+        app.add_middleware(BehindProxy)
     app.add_exception_handler(ProblemError, answer_problem)
     app.add_exception_handler(HTTPException, answer_problem)
     _add_pages(app)

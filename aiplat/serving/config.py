@@ -71,7 +71,8 @@ class ReplicaConfig:
         as each replica starts, where that was not done before.
     precision: `auto` is that of the choice, else fp32, which answers as the model was evaluated;
         `bf16`, `fp16` and `int8` are quicker on some devices, and not every engine has them.
-    max_ongoing_requests: requests a replica has in hand at most; null: two full batches.
+    max_ongoing_requests: requests a replica works on at most, beside those that wait; null: two
+        full batches.
     max_surge_percent: how many replicas, of those there are, an update may start before it stops
         old ones; 0 replaces them in place, which needs no free CPUs but lets requests wait.
     shutdown_timeout_s: how long a replica may finish its requests before it is ended.
@@ -104,6 +105,8 @@ class ServingConfig:
 
     host: 127.0.0.1 answers this machine only, 0.0.0.0 everyone who can reach it.
     port: of the HTTP endpoint.
+    colocate: whether the model computes in the process that answers HTTP, which saves passing each
+        request on; null: where one model is served that is never let go and has no GPU.
     detach: leave the endpoint running on the cluster when the job ends.
     down: take the endpoint down instead of deploying it.
     auth: whether requests need an API key; `python -m aiplat.jobs.keys` makes them.
@@ -114,7 +117,8 @@ class ServingConfig:
     max_body_mb: size of a request's body at most.
     max_text_chars: length of a text at most.
     max_megapixels: of all images of one request together, counted before they are decoded.
-    max_queued_requests: waiting requests a model has at most; the next are answered with 503.
+    max_queued_requests: requests that wait at most, for each replica, and for the first one where
+        there is none; the next are answered with 503.
     request_timeout_s: how long a request may take to arrive (else 408), and then its answer (504).
     start_timeout_s: how long to wait for the endpoint to be ready.
     follow_s: how often the job that serves looks whether an alias has moved, to serve the version
@@ -123,6 +127,7 @@ class ServingConfig:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    colocate: bool | None = None
     detach: bool = False
     down: bool = False
     auth: bool = True
@@ -159,10 +164,28 @@ class ServingConfig:
                 f"batching.max_batch_size ({self.batching.max_batch_size}), or null"
             )
 
+    def is_colocated(self, num_models: int) -> bool:
+        """Whether the model is to compute in the process that answers HTTP."""
+        if self.colocate is None:
+            return (
+                num_models == 1 and self.autoscaling.min_replicas > 0 and not self.replica.num_gpus
+            )
+        if self.colocate and num_models != 1:
+            raise ConfigError(
+                f"colocate=true is for an endpoint of one model, and models names {num_models}"
+            )
+        if self.colocate and self.autoscaling.min_replicas == 0:
+            raise ConfigError(
+                "colocate=true needs autoscaling.min_replicas of at least 1: without a process "
+                "nobody would answer"
+            )
+        return self.colocate
+
     @property
-    def max_ongoing_requests(self) -> int:
-        """Requests a replica has in hand at most."""
-        return self.replica.max_ongoing_requests or 2 * self.batching.max_batch_size
+    def max_in_hand(self) -> int:
+        """Requests a replica has in hand at most: those it works on and those that wait."""
+        works_on = self.replica.max_ongoing_requests or 2 * self.batching.max_batch_size
+        return works_on + self.max_queued_requests
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:

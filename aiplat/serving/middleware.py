@@ -1,4 +1,4 @@
-"""ASGI layers around the app: request ids, a last resort for bugs, and limits to bodies."""
+"""ASGI layers around the app: who asks, request ids, a last resort for bugs, limits to bodies."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from aiplat.serving.problems import ProblemError, problem_response
 
 logger = logging.getLogger(__name__)
 
+_PEER_PORT = 65_536
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -120,6 +121,32 @@ class BodyLimit:
         return ProblemError(
             408, f"the body did not arrive within {seconds}", headers={"Connection": "close"}
         )
+
+
+class BehindProxy:
+    """Sees past the proxy of ours on this machine: who is connected to it is the client.
+
+    The proxy adds the address it saw as the last `X-Forwarded-For`, whatever else was there, and
+    uvicorn, which believes peers on its own machine, has taken a client without a port from it.
+    Whoever is connected to us without the proxy has a port, and is left alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        client = scope.get("client")
+        if scope["type"] == "http" and client is not None and client[1] == 0:
+            headers = MutableHeaders(scope=scope)
+            given = headers.getlist("x-forwarded-for")
+            *told, seen = (hop.strip() for header in given for hop in header.split(","))
+            # A port that no header gives: what comes after us is to take it for a peer's.
+            scope["client"] = (seen, _PEER_PORT)
+            del headers["x-forwarded-for"]
+            if told:
+                headers["x-forwarded-for"] = ", ".join(told)
+        await self._app(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:

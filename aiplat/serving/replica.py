@@ -20,7 +20,15 @@ from aiplat.serving.batching import Batcher
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.fields import FieldError, check_pixels
 from aiplat.serving.schemas import model_row
-from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, Row, RowsError
+from aiplat.serving.served import (
+    Answer,
+    Answers,
+    Fault,
+    ModelInfo,
+    OverloadError,
+    Row,
+    RowsError,
+)
 from aiplat.tasks.task import Batch
 
 
@@ -45,11 +53,26 @@ class _Passed:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Place:
+    """What a replica is among others.
+
+    name: of this copy. ran: told the rows and the seconds of each pass. max_in_hand: requests at
+    once; the next are refused.
+    """
+
+    name: str = ""
+    ran: Callable[[int, float], None] = lambda _, __: None
+    max_in_hand: int = 1000
+
+
+_ALONE = Place()
+
+
 class Replica:
     """Answers requests, joining their rows, and tells a bad row from a bug.
 
-    threads: of the model's arithmetic. name: of this copy, and ran: told the rows and the seconds
-    of each pass.
+    threads: of the model's arithmetic.
     """
 
     def __init__(
@@ -58,11 +81,11 @@ class Replica:
         info: ModelInfo,
         batching: BatchingConfig,
         threads: int,
-        name: str = "",
-        ran: Callable[[int, float], None] = lambda _, __: None,
+        place: Place = _ALONE,
     ) -> None:
+        self._in_hand, self._max_in_hand = 0, place.max_in_hand
         self.info = info
-        self._name, self._ran = name, ran
+        self._name, self._ran = place.name, place.ran
         self._predictor = predictor
         self._images = [field.name for field in info.inputs if field.kind == "image"]
         self._batching = batching
@@ -85,7 +108,19 @@ class Replica:
                 raise outcome
 
     async def predict(self, rows: Sequence[Row]) -> Answers:
-        """Answer the rows of one request. Raises RowsError where they are at fault."""
+        """Answer the rows of one request.
+
+        Raises RowsError where they are at fault, OverloadError where too many wait already.
+        """
+        if self._in_hand >= self._max_in_hand:
+            raise OverloadError(f"too many requests wait for {self.info.name}")
+        self._in_hand += 1
+        try:
+            return await self._answered(rows)
+        finally:
+            self._in_hand -= 1
+
+    async def _answered(self, rows: Sequence[Row]) -> Answers:
         came_at = time.perf_counter()
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(self._encoding, self._encode, rows)

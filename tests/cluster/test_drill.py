@@ -12,7 +12,7 @@ import pytest
 
 from aiplat.cluster.drill import Stage, damage_latest, disturb, leave_alone
 from aiplat.cluster.nodes import LocalNodes, Node, descendants
-from aiplat.cluster.session import free_ports
+from aiplat.cluster.ports import free_ports
 from aiplat.errors import ClusterError
 from aiplat.training.checkpoint import COMPLETE
 from aiplat.training.drill.plan import Kill

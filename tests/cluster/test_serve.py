@@ -200,9 +200,16 @@ class Asking:
 
 
 def test_the_books_close_though_replicas_and_endpoint_are_killed(
-    url: str, books: BooksPlace
+    url: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
 ) -> None:
+    from aiplat.cluster import serve
+
     with Asking(url) as asking:
+        assert asking.goes_on()
+        kill_replicas("endpoint")
+        assert asking.goes_on()
+        # The same with the model in a process of its own.
+        serve.deploy({"shapes": version}, dataclasses.replace(config, colocate=False), books)
         for deployment in ("model-shapes", "endpoint"):
             assert asking.goes_on()
             kill_replicas(deployment)
@@ -219,7 +226,7 @@ def test_the_books_close_though_replicas_and_endpoint_are_killed(
         records = list(ledger.records(0, math.inf))
         minutes = ledger.replica_minutes(0, time.time() + 60)
     assert all(record.compute_s > 0 for record in records if record.status == 200)
-    assert len({minute.replica for minute in minutes}) == 2
+    assert len({minute.replica for minute in minutes}) == 4
     found = Account(PriceList()).add(records).reconciled(minutes)
     assert found.closes, found
     assert 0 < found.attributed_s < found.replica_s
@@ -280,7 +287,7 @@ def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_oth
         serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1), books)
     gone = dataclasses.replace(version, uri=f"{version.uri}-gone")
     with pytest.raises(
-        ClusterError, match=r"^the models cannot be served: model-shapes: the files .* gone"
+        ClusterError, match=r"^the models cannot be served: endpoint: the files .* gone"
     ):
         serve.deploy({"shapes": gone}, config, books)
     assert send(predict_url(url), as_json([{"image": picture(3), "text": "is it?"}]))[0] == 200

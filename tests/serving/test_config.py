@@ -12,11 +12,11 @@ from aiplat.serving.config import (
 
 
 def test_a_replica_takes_two_full_batches_unless_told_otherwise() -> None:
-    assert ServingConfig(batching=BatchingConfig(max_batch_size=5)).max_ongoing_requests == 10
+    assert ServingConfig(batching=BatchingConfig(max_batch_size=5)).max_in_hand == 10 + 128
     told = ServingConfig(
         batching=BatchingConfig(max_batch_size=5), replica=ReplicaConfig(max_ongoing_requests=64)
     )
-    assert told.max_ongoing_requests == 64
+    assert told.max_in_hand == 64 + 128
 
 
 def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
@@ -57,3 +57,20 @@ def test_proxies_are_networks_of_either_version() -> None:
     assert [str(item) for item in config.trusted_networks] == ["10.0.0.0/8", "::1/128"]
     with pytest.raises(ConfigError, match=r"trusted_proxies has 'proxy' is no network"):
         ServingConfig(trusted_proxies=["proxy"])
+
+
+def test_one_model_that_is_never_let_go_computes_where_http_is_answered() -> None:
+    assert ServingConfig().is_colocated(num_models=1)
+    assert not ServingConfig().is_colocated(num_models=2)
+    assert not ServingConfig(replica=ReplicaConfig(num_gpus=0.5)).is_colocated(num_models=1)
+    idle = ServingConfig(autoscaling=AutoscalingConfig(min_replicas=0))
+    assert not idle.is_colocated(num_models=1)
+    assert not ServingConfig(colocate=False).is_colocated(num_models=1)
+
+
+def test_models_that_cannot_be_colocated_are_refused() -> None:
+    with pytest.raises(ConfigError, match="one model, and models names 2"):
+        ServingConfig(colocate=True).is_colocated(num_models=2)
+    idle = ServingConfig(colocate=True, autoscaling=AutoscalingConfig(min_replicas=0))
+    with pytest.raises(ConfigError, match="min_replicas of at least 1"):
+        idle.is_colocated(num_models=1)

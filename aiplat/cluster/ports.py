@@ -1,0 +1,15 @@
+"""Free ports of this machine."""
+
+import socket
+from contextlib import ExitStack
+
+LOCALHOST = "127.0.0.1"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on, all different."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind((LOCALHOST, 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]

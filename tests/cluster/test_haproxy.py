@@ -1,0 +1,111 @@
+"""What is put in HAProxy's place: what Serve wrote for it is mended before each start."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiplat.cluster import haproxy
+
+_WRITTEN = """\
+global
+    maxconn 4096
+defaults
+    mode http
+    errorfile 502 /elsewhere/500.http
+    errorfile 503 /elsewhere/500.http
+frontend prometheus
+    bind :{metrics}
+frontend http_frontend
+    bind *:8000
+listen stats
+  bind *:{stats}
+"""
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    echo = tmp_path / "real-haproxy"
+    echo.write_text('#!/bin/sh\necho "started with $*"\n')
+    echo.chmod(0o700)
+    monkeypatch.setattr(haproxy, "_binary", lambda: str(echo))
+    return haproxy.environment(tmp_path)
+
+
+def _written(folder: Path, started: dict[str, str]) -> Path:
+    config = folder / "of a node" / "haproxy.cfg"
+    config.parent.mkdir()
+    config.write_text(
+        _WRITTEN.format(
+            metrics=started["RAY_SERVE_HAPROXY_METRICS_PORT"],
+            stats=started["RAY_SERVE_HAPROXY_STATS_PORT"],
+        )
+    )
+    return config
+
+
+def _start(started: dict[str, str], *words: str) -> str:
+    command = [started["RAY_SERVE_HAPROXY_BINARY_PATH"], *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_configuration_is_mended_once_however_often_it_starts(
+    tmp_path: Path, started: dict[str, str]
+) -> None:
+    config = _written(tmp_path, started)
+    assert _start(started, "-db", "-f", str(config)) == f"started with -db -f {config}"
+    once = config.read_text()
+    _start(started, "-db", "-f", str(config), "-sf", "17")
+    assert config.read_text() == once
+    metrics = started["RAY_SERVE_HAPROXY_METRICS_PORT"]
+    stats = started["RAY_SERVE_HAPROXY_STATS_PORT"]
+    assert once.splitlines() == [
+        "global",
+        "    maxconn 4096",
+        "defaults",
+        "    option forwardfor",
+        "    mode http",
+        f"    errorfile 502 {tmp_path / 'refusal.http'}",
+        f"    errorfile 503 {tmp_path / 'refusal.http'}",
+        "frontend prometheus",
+        f"    bind 127.0.0.1:{metrics}",
+        "frontend http_frontend",
+        "    bind *:8000",
+        "listen stats",
+        f"    bind 127.0.0.1:{stats}",
+    ]
+
+
+def test_it_starts_without_a_configuration_to_tell_its_version(started: dict[str, str]) -> None:
+    assert _start(started, "-v") == "started with -v"
+
+
+def test_a_client_that_found_no_replica_is_told_to_come_again(
+    tmp_path: Path, started: dict[str, str]
+) -> None:
+    del started
+    head, _, body = (tmp_path / "refusal.http").read_bytes().partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "HTTP/1.1 503 Service Unavailable"
+    assert "Retry-After: 1" in lines
+    assert f"Content-Length: {len(body)}" in lines
+
+
+def test_two_clusters_share_no_file(tmp_path: Path, started: dict[str, str]) -> None:
+    (tmp_path / "other").mkdir()
+    other = haproxy.environment(tmp_path / "other")
+    files = [name for name, value in started.items() if value.startswith("/")]
+    assert len(files) == 6
+    assert not [name for name in files if started[name] == other[name]]
+
+
+def test_ports_of_replicas_are_a_range(started: dict[str, str]) -> None:
+    first, last = (
+        int(started[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX")
+    )
+    assert 20_000 <= first < last < 30_000
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", int(started["RAY_SERVE_HAPROXY_METRICS_PORT"])))
+    assert os.access(started["RAY_SERVE_HAPROXY_BINARY_PATH"], os.X_OK)
