@@ -139,6 +139,8 @@ def main() -> None:
     server = subprocess.Popen(
         job("serve", f"models=[{reference}]", "cluster.address=local", *settings),
         stdout=subprocess.DEVNULL,
+        # Else the client, on the same cores, goes before what it asks.
+        env=dict(os.environ, RAY_worker_niceness="0"),
     )
     try:
         wait_until_ready(server)

@@ -11,7 +11,7 @@ the others is torch as it is, without batches.
     python benchmarks/serve_vs_peers.py resnet50@champion [same|defaults] [rounds, 3] [seconds, 15]
 
 STORAGE says where the registry is (storage), PEERS where the peers' packages are (.peers), ARMS
-which servers take part.
+which servers take part, aiplat among them.
 """
 
 import asyncio
@@ -143,12 +143,12 @@ def measured(name: str, reference: str, mode: str, key: str, seconds: float) -> 
         return {clients: asyncio.run(ask(arm, clients, seconds)) for clients in CLIENTS}
     finally:
         server.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             server.wait(60)
-        except subprocess.TimeoutExpired:
-            # Of the group that was started for it.
+        # What it has left behind, in the group that was started for it, would keep the port.
+        with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        server.wait()
 
 
 def answers(arm: Arm) -> bool:

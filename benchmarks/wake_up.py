@@ -1,0 +1,123 @@
+"""A model that was let go, and a herd of requests that wants it back.
+
+Starts `serve` with `serve.autoscaling.min_replicas=0`, waits until no replica is left, sends all
+requests in the same moment, and tells how they were answered and how long the first answer took.
+Several times over, since each time starts from zero.
+
+    python benchmarks/wake_up.py resnet50@champion [requests, 200] [times, 3]
+
+STORAGE says where the registry is (storage). Further settings of `serve` may follow.
+"""
+
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from benchmarks.serve_slo import PORT, URL, job, photo, wait_until_ready
+
+IDLE_S = 5
+DASHBOARD = "http://127.0.0.1:8265/api/serve/applications/"
+PATIENCE_S = 120
+
+
+@dataclass
+class Reply:
+    """What came of one request. again_s: what it says of when to come again."""
+
+    status: int
+    seconds: float
+    again_s: str | None
+
+
+def replicas(model: str) -> int:
+    """How many the model has now."""
+    told: dict[str, Any] = httpx.get(DASHBOARD, trust_env=False, timeout=10).json()
+    deployment = told["applications"]["aiplat"]["deployments"][f"model-{model}"]
+    return len(deployment["replicas"])
+
+
+async def herd(model: str, key: str, count: int) -> list[Reply]:
+    """Ask `count` times at once."""
+    limits = httpx.Limits(max_connections=count)
+    file = photo(0)
+    async with httpx.AsyncClient(limits=limits, timeout=PATIENCE_S, trust_env=False) as client:
+
+        async def ask() -> Reply:
+            began_at = time.perf_counter()
+            try:
+                response = await client.post(
+                    f"{URL}/v1/models/{model}:predict",
+                    files={"image": file},
+                    headers={"X-API-Key": key},
+                )
+            except httpx.HTTPError as error:
+                print(f"  {error!r}")
+                return Reply(0, time.perf_counter() - began_at, None)
+            return Reply(
+                response.status_code,
+                time.perf_counter() - began_at,
+                response.headers.get("Retry-After"),
+            )
+
+        return await asyncio.gather(*(ask() for _ in range(count)))
+
+
+def once(model: str, key: str, count: int) -> float:
+    """Let the model go, ask, and tell. Returns the seconds to the first answer."""
+    while replicas(model):
+        time.sleep(0.5)
+    time.sleep(2)
+    replies = asyncio.run(herd(model, key, count))
+    statuses = Counter(reply.status for reply in replies)
+    silent = sum(reply.status == 503 and reply.again_s is None for reply in replies)
+    answered = sorted(reply.seconds for reply in replies if reply.status == 200)
+    if not answered:
+        raise SystemExit(f"none was answered: {dict(statuses)}")
+    print(
+        f"{dict(statuses)}, {silent} of the 503 without Retry-After; first answer after "
+        f"{answered[0]:.2f} s, last after {answered[-1]:.2f} s, slowest reply of all "
+        f"{max(reply.seconds for reply in replies):.2f} s",
+        flush=True,
+    )
+    return answered[0]
+
+
+def main() -> None:
+    """Serve, and wake the model again and again."""
+    reference, *rest = sys.argv[1:]
+    numbers = [int(word) for word in rest if "=" not in word]
+    count, times = (*numbers, *(200, 3)[len(numbers) :])
+    model = reference.partition("@")[0].partition(":")[0]
+    made = subprocess.run(
+        job("keys", "create", "owner=wake_up", "expires=1d", "quiet=true"),
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    key = made.stdout.decode().strip()
+    settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
+    idle = ["serve.autoscaling.min_replicas=0", f"serve.autoscaling.downscale_delay_s={IDLE_S}"]
+    server = subprocess.Popen(
+        job("serve", f"models=[{reference}]", "cluster.address=local", *idle, *settings),
+        stdout=subprocess.DEVNULL,
+        env=dict(os.environ, RAY_worker_niceness="0"),
+    )
+    try:
+        wait_until_ready(server)
+        first = [once(model, key, count) for _ in range(times)]
+        print(f"first answer after {statistics.median(first):.2f} s (median of {times})")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
