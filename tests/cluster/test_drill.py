@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aiplat.cluster.drill import Stage, damage_latest, disturb, leave_alone
-from aiplat.cluster.nodes import LocalNodes, Node, descendants
+from aiplat.cluster.nodes import LocalNodes, Node
+from aiplat.cluster.processes import descendants
 from aiplat.cluster.session import free_ports
 from aiplat.errors import ClusterError
 from aiplat.training.checkpoint import COMPLETE
