@@ -67,14 +67,15 @@ def autoscaling_environment() -> dict[str, str]:
 
 
 def _node_type(kind: NodeType, is_head: bool) -> dict[str, Any]:
+    # Their memory is that of this machine, whatever the definition says.
+    resources = {name: amount for name, amount in kind.resources.items() if name != "memory"}
     described: dict[str, Any] = {
-        "resources": kind.resources | {"object_store_memory": _STORE_BYTES},
+        "resources": resources | {"object_store_memory": _STORE_BYTES},
         "labels": kind.all_labels,
         "node_config": {},
     }
     if is_head:
         return described | {"max_workers": 0}
-    # The memory of this machine is not that of its made-up nodes.
     return described | {
         "min_workers": kind.min_nodes,
         "max_workers": kind.max_nodes,

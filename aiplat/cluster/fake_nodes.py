@@ -4,6 +4,7 @@ Ray has them for its own tests, as a provider of which its wheel lacks a file; n
 from outside, they work. Only the autoscaler imports this.
 """
 
+import os
 from typing import Any
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FakeMultiNodeProvider
@@ -17,3 +18,19 @@ class FakeNodes(FakeMultiNodeProvider):
         super().__init__(provider_config, cluster_name)
         head = self._nodes[provider_config["head_node_id"]]
         head["tags"][TAG_RAY_USER_NODE_TYPE] = provider_config["head_node_type"]
+
+    def create_node_with_resources_and_labels(
+        self,
+        node_config: dict[str, Any],
+        tags: dict[str, str],
+        count: int,
+        resources: dict[str, float],
+        labels: dict[str, str],
+    ) -> None:
+        """See Ray's NodeProvider."""
+        # A node takes its label `ray.io/node-group` from here, which is the head's so far.
+        with self.lock:
+            os.environ["RAY_NODE_TYPE_NAME"] = tags[TAG_RAY_USER_NODE_TYPE]
+            super().create_node_with_resources_and_labels(
+                node_config, tags, count, resources, labels
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from aiplat.cluster.session import settle_environment
 from aiplat.errors import ClusterError
 
 
@@ -15,7 +16,7 @@ class NodeCount:
 
     busy: that do something. idle: that could be taken away. pending: asked for, and not there yet;
     waited_s: seconds since the first of them was asked for, where that is known. failed: launches
-    that did not work, with why.
+    that did not work; the head's log (`monitor.log`) says why.
     """
 
     node_type: str
@@ -23,7 +24,7 @@ class NodeCount:
     idle: int = 0
     pending: int = 0
     waited_s: float | None = None
-    failed: tuple[str, ...] = ()
+    failed: int = 0
 
     @property
     def running(self) -> int:
@@ -36,6 +37,7 @@ def node_counts(address: str) -> dict[str, NodeCount]:
 
     Raises ClusterError where it does not answer.
     """
+    settle_environment()
     from ray.autoscaler.v2.sdk import get_cluster_status
 
     try:
@@ -51,7 +53,10 @@ def node_counts(address: str) -> dict[str, NodeCount]:
 def counted(status: Any, now: float) -> dict[str, NodeCount]:
     """The counts out of Ray's status. now: seconds since 1970."""
     busy, idle = _by_type(status.active_nodes), _by_type(status.idle_nodes)
-    starting, asked = _by_type(status.pending_nodes), _by_type(status.pending_launches)
+    # A node that just came is pending for a moment more.
+    there = {node.instance_id for node in [*status.active_nodes, *status.idle_nodes]}
+    starting = _by_type(node for node in status.pending_nodes if node.instance_id not in there)
+    asked = _by_type(status.pending_launches)
     failed = _by_type(status.failed_launches)
     counts = {}
     for name in sorted({*busy, *idle, *starting, *asked, *failed}):
@@ -62,7 +67,7 @@ def counted(status: Any, now: float) -> dict[str, NodeCount]:
             idle=len(idle[name]),
             pending=len(starting[name]) + sum(launch.count for launch in asked[name]),
             waited_s=now - min(since) if since else None,
-            failed=tuple(launch.details or "no reason given" for launch in failed[name]),
+            failed=sum(launch.count for launch in failed[name]),
         )
     return counts
 

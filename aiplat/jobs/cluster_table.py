@@ -20,7 +20,7 @@ def table_of(cluster: ClusterDefinition, counts: Mapping[str, NodeCount]) -> Tab
         has = f"{kind.cpus} CPUs, {kind.gpus} GPUs" if kind else ""
         most = str(kind.max_nodes) if kind else ""
         table.add_row(
-            name, has, str(count.running), str(count.idle), _pending(count), most, _failed(count)
+            name, has, str(count.running), str(count.idle), _pending(count), most, str(count.failed)
         )
     return table
 
@@ -28,7 +28,3 @@ def table_of(cluster: ClusterDefinition, counts: Mapping[str, NodeCount]) -> Tab
 def _pending(count: NodeCount) -> str:
     since = f" ({count.waited_s:.0f} s)" if count.waited_s is not None else ""
     return f"{count.pending}{since}"
-
-
-def _failed(count: NodeCount) -> str:
-    return "; ".join(sorted(set(count.failed)))

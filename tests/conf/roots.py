@@ -6,6 +6,7 @@ from aiplat.jobs import cluster_schema, schema, serving_schema
 
 ROOTS: dict[str, type[Any]] = {
     "cluster": cluster_schema.ClusterJobConfig,
+    "doctor": cluster_schema.DoctorConfig,
     "drill": schema.DrillConfig,
     "evaluate": schema.EvaluateConfig,
     "ingest": schema.IngestConfig,
@@ -22,6 +23,7 @@ ROOTS: dict[str, type[Any]] = {
 }
 REQUIRED = {
     "cluster": [],
+    "doctor": [],
     "drill": ["+exp=clip"],
     "evaluate": ["model=shapes@champion"],
     "ingest": ["source=imagefolder", "source.path=photos"],
