@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from aiplat.cluster.definition import ClusterDefinition, NodeType
+from aiplat.cluster.definition import SIMULATED_GPUS, ClusterDefinition, NodeType
 
 # What the provider calls its head, and Ray believes when it is told so.
 _HEAD_ID = f"{'f' * 51}00000"
@@ -71,7 +71,7 @@ def _node_type(kind: NodeType, is_head: bool) -> dict[str, Any]:
     resources = {name: amount for name, amount in kind.resources.items() if name != "memory"}
     described: dict[str, Any] = {
         "resources": resources | {"object_store_memory": _STORE_BYTES},
-        "labels": kind.all_labels,
+        "labels": kind.all_labels | (dict([SIMULATED_GPUS]) if kind.gpus else {}),
         "node_config": {},
     }
     if is_head:

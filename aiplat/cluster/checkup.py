@@ -77,7 +77,7 @@ def _asked() -> list[NodeReport]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    told = ray.remote(_tell).options(num_cpus=0, max_retries=0)
+    told = ray.remote(num_cpus=0, max_retries=0)(_tell)
     reports = []
     for node in ray.nodes():
         if not node["Alive"]:

@@ -12,6 +12,8 @@ from aiplat.errors import ConfigError
 
 Provider = Literal["local", "autoscaling_local", "kuberay", "aws", "gcp"]
 CLOUDS = ("aws", "gcp")
+# The label of nodes whose GPUs are made up, with its value.
+SIMULATED_GPUS = ("gpus", "simulated")
 
 # What Kubernetes takes as a name, with room for what its operator adds.
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")

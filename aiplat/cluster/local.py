@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aiplat.cluster.autoscaling import autoscaling_config, autoscaling_environment
-from aiplat.cluster.definition import ClusterDefinition, NodeType
+from aiplat.cluster.definition import SIMULATED_GPUS, ClusterDefinition, NodeType
+from aiplat.cluster.growth import tell_growth
 from aiplat.cluster.processes import (
     began,
     descendants,
@@ -72,7 +73,9 @@ def start(cluster: ClusterDefinition, folder: Path) -> LocalCluster:
     starter = _Starter(cluster, folder, address)
     try:
         starter.head(port, dashboard_port, client_port)
-        if cluster.provider == "local":
+        if cluster.provider == "autoscaling_local":
+            tell_growth(cluster, address)
+        else:
             for name, kind in cluster.workers.items():
                 # One after the other: each takes a free name in the folder they share.
                 for _ in range(kind.min_nodes):
@@ -164,7 +167,8 @@ class _Starter:
 
 
 def _room(kind: NodeType) -> list[str]:
-    labels = ",".join(f"{key}={value}" for key, value in kind.all_labels.items())
+    simulated = dict([SIMULATED_GPUS]) if kind.gpus else {}
+    labels = ",".join(f"{key}={value}" for key, value in (kind.all_labels | simulated).items())
     return [f"--num-cpus={kind.cpus}", f"--num-gpus={kind.gpus}", f"--labels={labels}"]
 
 

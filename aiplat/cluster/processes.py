@@ -125,8 +125,10 @@ def _stat(folder: Path) -> list[int] | None:
     except OSError:
         # It ended meanwhile.
         return None
-    # The name, in parentheses, may hold anything; after it comes a letter.
-    return [0, *map(int, stat.rpartition(")")[2].split()[1:])]
+    # The name, in parentheses, may hold anything; after it comes the state, as a letter.
+    state, *numbers = stat.rpartition(")")[2].split()
+    # One that ended may be there for long: until its parent has asked how.
+    return None if state == "Z" else [0, *map(int, numbers)]
 
 
 def title(pid: int) -> bytes:
