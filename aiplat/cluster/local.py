@@ -32,8 +32,7 @@ class LocalNode:
     pid: int
     began: int | None
 
-    @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether that process is still there."""
         return self.began is not None and began(self.pid) == self.began
 
@@ -48,10 +47,9 @@ class LocalCluster:
     host: str
     nodes: tuple[LocalNode, ...]
 
-    @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its head is there."""
-        return bool(self.nodes) and self.nodes[0].runs
+        return bool(self.nodes) and self.nodes[0].is_running()
 
 
 def start(cluster: ClusterDefinition, folder: Path) -> LocalCluster:
@@ -61,7 +59,7 @@ def start(cluster: ClusterDefinition, folder: Path) -> LocalCluster:
     already, or a node does not start; nothing is left of it then.
     """
     running = find(folder)
-    if running and running.runs:
+    if running and running.is_running():
         raise ClusterError(
             f"{cluster.name} runs already at {running.address}: end it first with "
             "'python -m aiplat.jobs.cluster down'"
@@ -119,7 +117,10 @@ def stop(cluster: LocalCluster, folder: Path) -> int:
 def _kill(nodes: list[LocalNode]) -> int:
     # A process that took the number of one that ended is somebody else's.
     found = [
-        pid for node in reversed(nodes) if node.runs for pid in (node.pid, *descendants(node.pid))
+        pid
+        for node in reversed(nodes)
+        if node.is_running()
+        for pid in (node.pid, *descendants(node.pid))
     ]
     kill(found)
     return len(found)

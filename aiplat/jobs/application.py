@@ -13,7 +13,8 @@ def build(arguments: dict[str, Any]) -> Any:
     arguments: `overrides` has what that job's command line would have.
     """
     config = compose("serve", ServeConfig, arguments["overrides"])
+    models, books = models_of(config), books_of(config)
     # Ray takes a while to import: faults of the configuration are told before.
     from aiplat.cluster.serve import application_of
 
-    return application_of(models_of(config), config.serve, books_of(config))
+    return application_of(models, config.serve, books)

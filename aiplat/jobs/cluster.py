@@ -49,7 +49,7 @@ def _act_here(console: Console, cluster: ClusterDefinition, action: Action, fold
         console.print(f"Jobs join it by themselves, or with cluster.address={started.address}")
         return
     found = local.find(folder)
-    if found is None or (action == "status" and not found.runs):
+    if found is None or (action == "status" and not found.is_running()):
         console.print(f"{cluster.name} is not up.")
     elif action == "down":
         console.print(f"{cluster.name} is down: {local.stop(found, folder)} processes were ended.")
