@@ -140,3 +140,18 @@ def test_the_cluster_says_what_it_has_and_ends_all_its_processes(place: Place) -
     time.sleep(1)
     assert [pid for pid in processes if began(pid) is not None] == []
     assert place.cluster() is None
+
+
+def test_a_fixed_cluster_of_this_machine_has_the_nodes_it_was_described_with(place: Place) -> None:
+    up = place.call("cluster", "up", "cluster.node_types.cpu.min_nodes=1")
+    try:
+        assert up.returncode == 0, up.stderr
+        assert "local is up with 2 nodes" in up.stdout
+        cluster = find(place.storage / "clusters" / "local")
+        assert cluster is not None
+        counts = node_counts(cluster.address)
+        assert {name: count.running for name, count in counts.items()} == {"cpu": 1, "head": 1}
+        shown = place.call("doctor", "measure=false", "format=json")
+        assert f"2 nodes at {cluster.address}" in shown.stdout
+    finally:
+        place.call("cluster", "down")
