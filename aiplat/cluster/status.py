@@ -14,9 +14,10 @@ from aiplat.errors import ClusterError
 class NodeCount:
     """Nodes of one type.
 
-    busy: that do something. idle: that could be taken away. pending: asked for, and not there yet;
-    waited_s: seconds since the first of them was asked for, where that is known. failed: launches
-    that did not work; the head's log (`monitor.log`) says why.
+    busy: that do something. idle: that could be taken away. pending: asked for, and not there yet
+    when the autoscaler looked last: one that came since counts twice for a moment, as Ray does not
+    say which it is. waited_s: seconds since the first of them was asked for, where that is known.
+    failed: launches that did not work; the head's log (`monitor.log`) says why.
     """
 
     node_type: str
@@ -53,9 +54,7 @@ def node_counts(address: str) -> dict[str, NodeCount]:
 def counted(status: Any, now: float) -> dict[str, NodeCount]:
     """The counts out of Ray's status. now: seconds since 1970."""
     busy, idle = _by_type(status.active_nodes), _by_type(status.idle_nodes)
-    # A node that just came is pending for a moment more.
-    there = {node.instance_id for node in [*status.active_nodes, *status.idle_nodes]}
-    starting = _by_type(node for node in status.pending_nodes if node.instance_id not in there)
+    starting = _by_type(status.pending_nodes)
     asked = _by_type(status.pending_launches)
     failed = _by_type(status.failed_launches)
     counts = {}

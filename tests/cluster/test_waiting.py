@@ -48,19 +48,19 @@ def test_it_is_over_when_the_workers_run_and_begins_anew_with_another_attempt() 
     assert not waiting.is_over
 
 
-def node(node_type: str, instance: str) -> SimpleNamespace:
-    return SimpleNamespace(ray_node_type_name=node_type, instance_id=instance)
+def node(node_type: str) -> SimpleNamespace:
+    return SimpleNamespace(ray_node_type_name=node_type)
 
 
 def launch(node_type: str, count: int, at: int) -> SimpleNamespace:
     return SimpleNamespace(ray_node_type_name=node_type, count=count, request_ts_s=at)
 
 
-def test_a_node_that_just_came_is_not_pending_any_more() -> None:
+def test_nodes_are_counted_by_type_and_by_how_far_they_are() -> None:
     status = SimpleNamespace(
-        active_nodes=[node("gpu", "a")],
-        idle_nodes=[node("head", "h")],
-        pending_nodes=[node("gpu", "a"), node("gpu", "b")],
+        active_nodes=[node("gpu")],
+        idle_nodes=[node("head")],
+        pending_nodes=[node("gpu")],
         pending_launches=[launch("gpu", 2, 90), launch("gpu", 1, 70)],
         failed_launches=[launch("spot", 4, 60)],
     )
