@@ -16,7 +16,7 @@ LAYERS = (
     ("jobs",),
     ("cluster",),
     ("serving",),
-    ("inference", "tuning"),
+    ("inference", "tuning", "doctor"),
     ("training",),
     ("registry", "tracking"),
     ("tasks",),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import ray
 
+from aiplat.cluster.growth import check_can_hold, node_groups
 from aiplat.cluster.scale import ScaleConfig
 from aiplat.errors import ClusterError
 
@@ -48,8 +49,8 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     """Fill in what `scale` leaves to the cluster.
 
     can_grow: the cluster may add nodes, so that more can be asked for than it has now. Raises
-    ClusterError where a cluster that cannot grow lacks what `scale` asks for, and where
-    `scale.num_workers=auto` finds nothing free.
+    ClusterError where a cluster that cannot grow lacks what `scale` asks for, where one that can
+    never has it, and where `scale.num_workers=auto` finds nothing free.
     """
     has = ray.cluster_resources()
     use_gpu = has.get("GPU", 0) > 0 if scale.use_gpu == "auto" else scale.use_gpu
@@ -72,8 +73,11 @@ def plan_group(scale: ScaleConfig, can_grow: bool) -> WorkerGroup:
     else:
         each, threads = scale.cpus_per_worker, max(1, int(scale.cpus_per_worker))
     group = WorkerGroup(least=least, most=most, cpus=each, threads=threads, use_gpu=use_gpu)
+    groups = node_groups() if can_grow else []
     if not can_grow:
         _check_fits(group, cpus, gpus)
+    elif groups:
+        check_can_hold(groups, group.resources, group.least)
     return group
 
 

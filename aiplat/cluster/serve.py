@@ -47,7 +47,7 @@ def deploy(
     url = _start_http(config)
     is_new = APPLICATION not in serve.status().applications
     target = serve.RunTarget(
-        _application(models, config, books), name=APPLICATION, route_prefix="/"
+        application_of(models, config, books), name=APPLICATION, route_prefix="/"
     )
     try:
         serve.run_many([target], wait_for_applications_running=False)
@@ -111,9 +111,10 @@ def _start_http(config: ServingConfig) -> str:
     return f"http://{host}:{config.port}"
 
 
-def _application(
+def application_of(
     models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
+    """The endpoint over model versions by name, as Ray Serve runs it."""
     if config.is_colocated(len(models)):
         ((name, version),) = models.items()
         return _colocated(name, version, config, books)

@@ -60,7 +60,7 @@ def connect(config: ClusterConfig) -> Iterator[Session]:
     A cluster started here ends with the block; one that was joined is left as it was. Raises
     ClusterError where the address does not answer.
     """
-    address = _address(config)
+    address = address_of(config)
     settle_environment()
     with ExitStack() as stack:
         if address is None:
@@ -157,8 +157,8 @@ def _host() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def _address(config: ClusterConfig) -> str | None:
-    """What to join; None where a cluster is to be started here."""
+def address_of(config: ClusterConfig) -> str | None:
+    """The cluster to join; None where there is none yet, or one of its own is asked for."""
     if config.address == "local":
         return None
     if config.address != "auto":

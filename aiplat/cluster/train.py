@@ -16,14 +16,17 @@ import torch
 from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from aiplat.cluster.backend import GpuConfig, uses_cuda
 from aiplat.cluster.events import Event, Sender, origin, watching
 from aiplat.cluster.faults import Recovery
 from aiplat.cluster.group import WorkerGroup, plan_group
+from aiplat.cluster.growth import node_groups
 from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, load_rows
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.reservation import asking_anew
 from aiplat.cluster.scale import ScaleConfig
+from aiplat.cluster.waiting import Waiting, telling
 from aiplat.cluster.worker import ClusterWorker
 from aiplat.tasks.task import Task
 from aiplat.training.job import TrainJob
@@ -63,17 +66,24 @@ def train_on_cluster(
     if group.is_elastic and not task.coupled:
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
     recovery = Recovery(job, task, scale.max_failures, watch)
+    waiting = Waiting(group, node_groups())
+
+    def follow(event: Event) -> None:
+        waiting.follow(event)
+        recovery.follow(event)
+
     with (
-        watching(recovery.follow) as mailbox,
+        watching(follow) as mailbox,
         last_words(mailbox) as ask_for_last_words,
     ):
         blocks = rows or _rehearsed(job, task)
         shift = _Shift(job, blocks, group.threads, mailbox, scale.strategy)
         while True:
             recovery.begin()
+            waiting.begin()
             try:
                 trainer = _trainer(shift, group, scale)
-                with asking_anew(job.run_dir, trainer):
+                with asking_anew(job.run_dir, trainer), telling(waiting, watch):
                     result: FitResult = trainer.fit().return_value
                 return result
             except train.TrainingFailedError as error:
@@ -111,8 +121,7 @@ class RayWorker(ClusterWorker):
 
     def __init__(self, shift: _Shift, task: Task, sender: Sender) -> None:
         context = train.get_context()
-        # Nodes of a test cluster may claim GPUs that the machine does not have.
-        device = get_device() if torch.cuda.is_available() else torch.device("cpu")
+        device = get_device() if uses_cuda() else torch.device("cpu")
         super().__init__(shift.job, task, shift.blocks, sender, device)
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
@@ -151,7 +160,7 @@ def _trainer(shift: _Shift, group: WorkerGroup, scale: ScaleConfig) -> TorchTrai
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(wait_s)
     return TorchTrainer(
         partial(train_worker, shift),
-        torch_config=TorchConfig(backend="nccl" if group.use_gpu else "gloo"),
+        torch_config=GpuConfig() if group.use_gpu else TorchConfig(backend="gloo"),
         scaling_config=train.ScalingConfig(
             num_workers=(group.least, group.most) if group.is_elastic else group.least,
             elastic_resize_monitor_interval_s=scale.resize_check_s,

@@ -148,6 +148,7 @@ def _request(
 ) -> _Request:
     folders, parsed = search_path(config_dirs), parsed_overrides(name, overrides)
     known = groups(folders)
+    own = listed(folders[0] / f"{name}.yaml")
 
     def is_choice(override: Override) -> bool:
         key = override.key_or_group
@@ -155,11 +156,17 @@ def _request(
             return True
         # A plain key of one root may have the name of a group of others; and null picks no option.
         is_null = not override.is_delete() and override.value() is None
-        return key in known and not is_null and not _is_plain(root, key)
+        # A section of this root may have the name of a group that only others choose from.
+        is_plain = _is_plain(root, key) or (key not in own and _is_section(root, key))
+        return key in known and not is_null and not is_plain
 
     choices = tuple(override for override in parsed if is_choice(override))
     values = tuple(override for override in parsed if not is_choice(override))
     return _Request(name, root, folders, choices, values)
+
+
+def _is_section(root: type[Any], key: str) -> bool:
+    return sections.section_type(sections.annotation_at(root, key)) is not None
 
 
 def _is_plain(root: type[Any], key: str) -> bool:

@@ -116,6 +116,11 @@ def _keys(section: type[Any], path: str = "") -> Iterator[str]:
         if nested is not None:
             yield from _keys(nested, here)
             continue
+        entry = sections.entry_type(annotation)
+        if entry is not None:
+            yield from _entry(here, notes.get(item.name, ""))
+            yield from _keys(entry, join(here, sections.ENTRY))
+            continue
         is_node = targets.PROVIDED in item.metadata
         value = "" if is_node else f" = {_default(item)}  ({described(annotation)})"
         yield from _entry(f"{here}{value}", notes.get(item.name, ""))

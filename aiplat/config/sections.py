@@ -17,6 +17,9 @@ from aiplat.errors import ConfigError
 
 T = TypeVar("T")
 
+# In the path of a key, stands for the name of each entry of a mapping.
+ENTRY = "<name>"
+
 
 def check(
     root: type[T], tree: Mapping[str, Any], options: Mapping[str, Sequence[str]] | None = None
@@ -59,6 +62,13 @@ def section_type(annotation: Any) -> type[Any] | None:
     return annotation if is_section else None
 
 
+def entry_type(annotation: Any) -> type[Any] | None:
+    """The dataclass of each entry of a mapping by name (`dict[str, Price]`)."""
+    arguments = typing.get_args(annotation)
+    is_mapping = typing.get_origin(annotation) in (dict, Mapping) and len(arguments) == 2
+    return section_type(arguments[1]) if is_mapping else None
+
+
 def key_paths(section: type[Any], path: str = "") -> Iterator[str]:
     """The dotted path of every key that the dataclasses describe."""
     for item, annotation in fields(section):
@@ -66,6 +76,8 @@ def key_paths(section: type[Any], path: str = "") -> Iterator[str]:
         yield here
         if (nested := section_type(annotation)) is not None:
             yield from key_paths(nested, here)
+        elif (entry := entry_type(annotation)) is not None:
+            yield from key_paths(entry, join(here, ENTRY))
 
 
 def annotation_at(section: type[Any], path: str) -> Any:
@@ -75,6 +87,9 @@ def annotation_at(section: type[Any], path: str) -> Any:
         if item.name == head:
             if not rest:
                 return annotation
+            if (entry := entry_type(annotation)) is not None:
+                _, _, rest = rest.partition(".")
+                return annotation_at(entry, rest) if rest else entry
             nested = section_type(annotation)
             return annotation_at(nested, rest) if nested else None
     return None
@@ -119,11 +134,39 @@ class _Checker:
         nested = section_type(annotation)
         if nested is not None:
             return self.section(nested, path, value)
+        entry = entry_type(annotation)
+        return (
+            self.plain(annotation, path, value)
+            if entry is None
+            else self.entries(entry, path, value)
+        )
+
+    def plain(self, annotation: Any, path: str, value: Any) -> Any:
         try:
             return fitted(value, annotation)
         except MisfitError as error:
             self.problem(path, f"expected {error}, got {shown(value)}")
             return None
+
+    def entries(self, section: type[T], path: str, tree: Any) -> dict[str, T | None] | None:
+        if not isinstance(tree, Mapping):
+            self.problem(path, f"expected a mapping of names, got {shown(tree)}")
+            return None
+        required = [item.name for item, _ in fields(section) if _is_required(item)]
+        whole = [
+            name
+            for name, entry in tree.items()
+            if isinstance(entry, Mapping) and all(key in entry for key in required)
+        ]
+        built = {}
+        for name, entry in tree.items():
+            # An entry that lacks most of itself most likely is another one, spelled wrong.
+            if name not in whole and (alike := nearest(str(name), whole)) is not None:
+                message = f"no such entry; did you mean {alike!r}? "
+                self.problem(join(path, name), f"{message}(there are: {', '.join(whole)})")
+            else:
+                built[str(name)] = self.section(section, join(path, str(name)), entry)
+        return built
 
     def construct(self, section: type[T], path: str, values: dict[str, Any]) -> T | None:
         try:

@@ -61,6 +61,7 @@ class RunWatch:
             "step": self._step,
             "epoch": self._epoch,
             "note": self._note,
+            "waiting": self._waiting,
             "failure": self._failure,
             "log": self._output,
             "profile": self._profile,
@@ -104,6 +105,9 @@ class RunWatch:
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[yellow]note[/] {escape(event['text'])}")
+
+    def _waiting(self, event: Mapping[str, Any]) -> None:
+        self.console.print(f"[dim]waiting[/] {escape(event['text'])}")
 
     def _failure(self, event: Mapping[str, Any]) -> None:
         self.console.print(f"[red]failure[/] {escape(event['text'])}")

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from aiplat.cluster.drill import Stage, damage_latest, disturb, leave_alone
-from aiplat.cluster.nodes import LocalNodes, Node, descendants
+from aiplat.cluster.nodes import LocalNodes, Node
 from aiplat.cluster.ports import free_ports
+from aiplat.cluster.processes import descendants
 from aiplat.errors import ClusterError
 from aiplat.training.checkpoint import COMPLETE
 from aiplat.training.drill.plan import Kill

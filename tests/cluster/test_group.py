@@ -8,6 +8,7 @@ import ray
 
 from aiplat.cluster import group
 from aiplat.cluster.group import plan_group
+from aiplat.cluster.growth import NodeGroup
 from aiplat.cluster.scale import ScaleConfig
 from aiplat.cluster.session import Session
 from aiplat.errors import ClusterError
@@ -23,6 +24,7 @@ def lend(monkeypatch: pytest.MonkeyPatch) -> Lend:
         answers = list(free)
         monkeypatch.setattr(group, "_PATIENCE_S", 0.05)
         monkeypatch.setattr(group, "_LOOK_EVERY_S", 0.01)
+        monkeypatch.setattr(group, "node_groups", list)
         monkeypatch.setattr(ray, "cluster_resources", lambda: has)
         monkeypatch.setattr(
             ray, "available_resources", lambda: answers.pop(0) if answers[1:] else answers[0]
@@ -78,6 +80,19 @@ def test_a_cluster_that_has_no_node_yet_is_asked_for_one_worker(lend: Lend) -> N
     lend({}, {})
     planned = plan_group(ScaleConfig(), can_grow=True)
     assert (planned.most, planned.cpus) == (1, 1.0)
+
+
+def test_what_would_never_fit_is_refused_before_anything_waits_for_it(
+    lend: Lend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lend({"CPU": 1.0}, {})
+    types = [NodeGroup("head", {"CPU": 1.0}, 1), NodeGroup("gpu-small", {"CPU": 4, "GPU": 1}, 2)]
+    monkeypatch.setattr(group, "node_groups", lambda: types)
+    assert plan_group(ScaleConfig(num_workers=2, use_gpu=True), can_grow=True).least == 2
+    # An elastic group needs room for its least workers.
+    assert plan_group(ScaleConfig(num_workers=[2, 9], use_gpu=True), can_grow=True).most == 9
+    with pytest.raises(ClusterError, match=r"never fits .*: set scale.num_workers=2, or raise"):
+        plan_group(ScaleConfig(num_workers=3, use_gpu=True), can_grow=True)
 
 
 @pytest.mark.cluster

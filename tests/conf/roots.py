@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from aiplat.jobs import schema, serving_schema
+from aiplat.jobs import cluster_schema, schema, serving_schema
 
 ROOTS: dict[str, type[Any]] = {
+    "cluster": cluster_schema.ClusterJobConfig,
+    "doctor": cluster_schema.DoctorConfig,
     "drill": schema.DrillConfig,
     "evaluate": schema.EvaluateConfig,
     "ingest": schema.IngestConfig,
@@ -20,6 +22,8 @@ ROOTS: dict[str, type[Any]] = {
     "why": serving_schema.WhyConfig,
 }
 REQUIRED = {
+    "cluster": [],
+    "doctor": [],
     "drill": ["+exp=clip"],
     "evaluate": ["model=shapes@champion"],
     "ingest": ["source=imagefolder", "source.path=photos"],

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 from aiplat.config import sections
@@ -86,3 +87,47 @@ def test_annotations_are_found_by_dotted_path() -> None:
     assert sections.annotation_at(Root, "extra.max_epochs") is int
     assert sections.annotation_at(Root, "loop.max_epoch") is None
     assert sections.annotation_at(Root, "name.more") is None
+
+
+@dataclasses.dataclass
+class Item:
+    size: int
+    colour: str = "red"
+
+
+@dataclasses.dataclass
+class Shelf:
+    items: dict[str, Item]
+
+
+def shelf_faults(**items: Any) -> dict[str, str]:
+    _, problems = sections.check(Shelf, {"items": items})
+    return {problem.path: problem.message for problem in problems}
+
+
+def test_entries_of_a_mapping_are_built_and_checked_as_sections() -> None:
+    shelf, problems = sections.check(Shelf, {"items": {"box": {"size": 3}}})
+    assert problems == []
+    assert shelf == Shelf({"box": Item(3)})
+    found = shelf_faults(box={"size": "large", "color": "blue"}, jar={}, cup=7)
+    assert found["items.box.size"] == "expected int, got 'large'"
+    assert "did you mean 'items.box.colour'?" in found["items.box.color"]
+    assert found["items.jar.size"] == "it is required: set items.jar.size=<value>"
+    assert found["items.cup"] == "expected a mapping of its keys, got 7"
+
+
+def test_an_entry_that_lacks_what_it_needs_is_taken_for_another_spelled_wrong() -> None:
+    found = shelf_faults(**{"gpu-small": {"size": 1}, "gpu-smal": {"colour": "blue"}})
+    assert found == {
+        "items.gpu-smal": "no such entry; did you mean 'gpu-small'? (there are: gpu-small)"
+    }
+
+
+def test_keys_of_entries_are_described_below_their_name() -> None:
+    assert list(sections.key_paths(Shelf)) == [
+        "items",
+        "items.<name>.size",
+        "items.<name>.colour",
+    ]
+    assert sections.annotation_at(Shelf, "items.box.size") is int
+    assert sections.annotation_at(Shelf, "items.box") is Item

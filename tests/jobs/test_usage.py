@@ -94,6 +94,17 @@ def test_free_requests_that_were_used_before_the_window_are_gone(
     assert json.loads(capsys.readouterr().out)["charges"][0]["amount"] == 1
 
 
+def test_an_endpoint_may_have_a_price_of_its_own(
+    tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = record(MARCH)
+    ledger.take([usage_line(used)])
+    usage(
+        tmp_path, *WINDOW, "format=json", f"prices.endpoints.{used.endpoint}.per_1000_requests=3000"
+    )
+    assert json.loads(capsys.readouterr().out)["charges"][0]["amount"] == 3
+
+
 def test_what_a_dead_process_left_counts(
     tmp_path: Path, place: BooksPlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
