@@ -190,10 +190,26 @@ class Endpoint:
             name: RemoteModel(info, self._handles[name])
             for name, info in zip(names, infos, strict=True)
         }
+        # Here and not above: candidates are deployed as the endpoint's models are.
+        from aiplat.cluster.candidates import open_candidate
+        from aiplat.serving.releases.open import open_releases
+
+        releases = open_releases(
+            self._config, self._place.records, self._books, open_candidate, self._metrics.mirrored
+        )
         # Serve's proxy adds X-Request-Id by itself.
         return create_app(
-            models, self._config, echo_request_id=False, gate=gate, record=self._record
+            models,
+            self._config,
+            echo_request_id=False,
+            gate=gate,
+            record=self._record,
+            router=releases,
         )
+
+    async def deployed(self) -> tuple[Mapping[str, str], ServingConfig, BooksPlace]:
+        """What this endpoint was deployed with: version by model, settings, and its books."""
+        return self._versions, self._config, self._place
 
     def _record(self, record: UsageRecord) -> None:
         self._books.record(record)

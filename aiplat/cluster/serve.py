@@ -51,7 +51,7 @@ def deploy(
     )
     try:
         serve.run_many([target], wait_for_applications_running=False)
-        _wait_until_ready(config)
+        wait_until_ready(config)
         return Deployed(url, tuple(_describe(name) for name in models))
     except BaseException:
         if is_new:
@@ -108,7 +108,9 @@ def _start_http(config: ServingConfig) -> str:
 def _application(
     models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
-    handles = {name: _model(name, version, config, books) for name, version in models.items()}
+    handles = {
+        name: model_application(name, version, config, books) for name, version in models.items()
+    }
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
         name=ENDPOINT,
@@ -126,9 +128,10 @@ def _application(
     return endpoint.bind(numbers, handles, config, books)
 
 
-def _model(
+def model_application(
     name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
+    """The replicas of one model."""
     deployment = serve.deployment(
         ModelReplica,
         name=deployment_name(name),
@@ -168,19 +171,20 @@ def _lifetime(config: ServingConfig) -> dict[str, Any]:
     }
 
 
-def _wait_until_ready(config: ServingConfig) -> None:
+def wait_until_ready(config: ServingConfig, name: str = APPLICATION) -> None:
+    """Return once an application runs. Raises ClusterError where it does not."""
     deadline = time.monotonic() + config.start_timeout_s
     while True:
-        application = serve.status().applications.get(APPLICATION)
+        application = serve.status().applications.get(name)
         if application is None:
-            raise ClusterError("the endpoint was taken down by someone else while it started")
+            raise ClusterError("what is deployed was taken down by someone else while it started")
         if application.status == "RUNNING":
             return
         if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
             raise ClusterError(f"the models cannot be served: {_messages(application)}")
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"the endpoint is not ready after {config.start_timeout_s:g} s "
+                f"the replicas are not ready after {config.start_timeout_s:g} s "
                 f"(serve.start_timeout_s): {_messages(application)}. Where CPUs or GPUs are "
                 "lacking, lower serve.replica.num_cpus or serve.autoscaling.min_replicas, or "
                 "update in place with serve.replica.max_surge_percent=0"
