@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from aiplat.cluster.replicas import APPLICATION, ENDPOINT, RemoteModel, deployment_name
+from aiplat.cluster.replicas import (
+    APPLICATION,
+    CANDIDATES,
+    ENDPOINT,
+    RemoteModel,
+    deployment_name,
+)
 from aiplat.cluster.serve import deploy, model_application, wait_until_ready
 from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
@@ -21,7 +27,6 @@ from aiplat.serving.metering.books import BooksPlace
 from aiplat.serving.releases.release import Release
 from aiplat.serving.served import ModelInfo
 
-_PREFIX = f"{APPLICATION}-candidate-"
 _REPLY_S = 10.0
 
 
@@ -32,7 +37,7 @@ async def open_candidate(release: Release) -> RemoteModel:
 
 
 def _candidate_handle(name: str) -> DeploymentHandle:
-    return serve.get_deployment_handle(deployment_name(name), f"{_PREFIX}{name}")
+    return serve.get_deployment_handle(deployment_name(name), f"{CANDIDATES}{name}")
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,10 @@ class RunningEndpoint:
         kept = dataclasses.replace(scaling, min_replicas=max(1, scaling.min_replicas))
         config = dataclasses.replace(self.config, autoscaling=kept)
         application = model_application(name, version, config, self.books)
-        target = serve.RunTarget(application, name=f"{_PREFIX}{name}", route_prefix=None)
+        target = serve.RunTarget(application, name=f"{CANDIDATES}{name}", route_prefix=None)
         try:
             serve.run_many([target], wait_for_applications_running=False)
-            wait_until_ready(config, f"{_PREFIX}{name}")
+            wait_until_ready(config, f"{CANDIDATES}{name}")
             info: ModelInfo = _candidate_handle(name).describe.remote().result()
             return info
         except BaseException:
@@ -96,5 +101,5 @@ class RunningEndpoint:
 
     def remove_candidate(self, name: str) -> None:
         """End the candidate's replicas, once they have answered what they have in hand."""
-        if f"{_PREFIX}{name}" in serve.status().applications:
-            serve.delete(f"{_PREFIX}{name}")
+        if f"{CANDIDATES}{name}" in serve.status().applications:
+            serve.delete(f"{CANDIDATES}{name}")

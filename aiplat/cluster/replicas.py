@@ -35,6 +35,8 @@ from aiplat.serving.served import (
 
 APPLICATION = "aiplat"
 ENDPOINT = "endpoint"
+# Of each model that a release tries, an application of its own.
+CANDIDATES = f"{APPLICATION}-candidate-"
 
 # Without any replica, too: autoscaling starts one for the request that comes.
 _ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")

@@ -12,7 +12,14 @@ from typing import Any
 
 from ray import serve
 
-from aiplat.cluster.replicas import APPLICATION, ENDPOINT, Endpoint, ModelReplica, deployment_name
+from aiplat.cluster.replicas import (
+    APPLICATION,
+    CANDIDATES,
+    ENDPOINT,
+    Endpoint,
+    ModelReplica,
+    deployment_name,
+)
 from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
@@ -66,12 +73,13 @@ def _describe(name: str) -> ModelInfo:
 
 
 def take_down() -> bool:
-    """Delete the application and nothing else. Returns whether it was there."""
+    """Delete the application, and candidates that a release left. Returns whether it was there."""
     _quieten()
-    is_there = APPLICATION in serve.status().applications
-    if is_there:
-        serve.delete(APPLICATION)
-    return is_there
+    running = serve.status().applications
+    for name in running:
+        if name == APPLICATION or name.startswith(CANDIDATES):
+            serve.delete(name)
+    return APPLICATION in running
 
 
 def _quieten() -> None:

@@ -38,8 +38,7 @@ def main(config: ReleaseConfig) -> None:
             run.check()
             with ReleaseWatch(console) as watch:
                 report = run.run(watch)
-        folder = files.join(storage, "releases", report.release.id)
-        show_report(console, report, folder)
+        show_report(console, report)
         if report.outcome.state != SUCCEEDED:
             state = report.outcome.state.replace("_", " ")
             raise AiplatError(f"the release was {state}: {report.outcome.reason}")

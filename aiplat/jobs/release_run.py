@@ -229,7 +229,9 @@ class ReleaseRun:
         with tempfile.TemporaryDirectory() as scratch:
             files.write_json(str(Path(scratch, "release.json")), report.to_json())
             report.draw(Path(scratch, "release.png"))
-            files.copy_folder(scratch, files.join(storage, "releases", report.release.id))
+            folder = files.join(storage, "releases", report.release.id)
+            files.copy_folder(scratch, folder)
+        self.console.print(f"report: {folder}", markup=False)
 
 
 def _shape(fields: Sequence[InputField | OutputField]) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def _share(step: "Step") -> str:
     return f"step {step.weight * 100:g} %"
 
 
-def show_report(console: Console, report: "ReleaseReport", folder: str) -> None:
+def show_report(console: Console, report: "ReleaseReport") -> None:
     """Print what each version did at each step, what was found, and the verdict."""
     # Squeezed into the 80 columns of a log it could not be read.
     console.width = max(console.width, _WIDTH)
@@ -80,7 +80,6 @@ def show_report(console: Console, report: "ReleaseReport", folder: str) -> None:
         color = "red" if found.is_harm else "green" if found.is_fine else "yellow"
         console.print(f"[{color}]{escape(str(found))}[/]")
     console.print(f"{report.outcome.state.replace('_', ' ')}: {escape(report.outcome.reason)}")
-    console.print(f"report: {folder}", markup=False)
 
 
 def _figures(side: "Side") -> tuple[str, ...]:

@@ -161,7 +161,7 @@ class World:
         run = self.run(*overrides)
         with ReleaseWatch(run.console) as watch:
             report = run.run(watch)
-        show_report(run.console, report, "the folder")
+        show_report(run.console, report)
         return report
 
     @property
@@ -199,7 +199,7 @@ def test_the_report_is_written_and_told(world: World) -> None:
     assert [step["weight"] for step in told["steps"]] == [0.1, 0.5]
     assert told["steps"][1]["candidate"]["p95_s"] == pytest.approx(0.02)
     assert (folder / "release.png").read_bytes().startswith(b"\x89PNG")
-    for line in ("step 10 %", "step 50 %", "disagreement: 0.00% of", "report: the folder"):
+    for line in ("step 10 %", "step 50 %", "disagreement: 0.00% of", f"report: {folder}"):
         assert line in world.page
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-_HALVINGS = 50
+_HALVINGS = 30
 
 
 def bounds(total: float, count: int, alpha: float) -> tuple[float, float]:

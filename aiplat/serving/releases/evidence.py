@@ -133,7 +133,8 @@ class Evidence:
 
     def look(self) -> None:
         """Read what came since the last look. Raises RecordsError."""
-        since = max(self._release.began_at, self._newest - _LATE_S)
+        # While replicas of the candidate started, the champion was slower than it is.
+        since = max(self.steps[0].began_at, self._newest - _LATE_S)
         for answered in self._store.answered(self._release, since):
             if answered.prediction_id not in self._counted:
                 self._counted[answered.prediction_id] = answered.at
@@ -151,4 +152,4 @@ class Evidence:
 
     def _step_of(self, at: float) -> Step:
         """The step that a moment is in."""
-        return next((step for step in reversed(self.steps) if step.began_at <= at), self.steps[0])
+        return next(step for step in reversed(self.steps) if step.began_at <= at)

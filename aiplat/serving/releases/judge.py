@@ -49,6 +49,11 @@ class Finding:
         return self.lower > self.allowed
 
     @property
+    def is_suspected(self) -> bool:
+        """Whether more than is allowed was seen, be it by chance."""
+        return self.seen > self.allowed
+
+    @property
     def is_fine(self) -> bool:
         """Whether no more than is allowed is certain."""
         return self.upper <= self.allowed

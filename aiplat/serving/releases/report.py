@@ -71,8 +71,9 @@ class ReleaseReport:
             axes.axvline(at, color="gray", lw=0.8, ls=":")
             place = {"xy": (at, 1), "xycoords": ("data", "axes fraction"), "va": "top"}
             axes.annotate(f" {step.weight:.0%}", fontsize=8, **place)
-        axes.set(xlabel="seconds", ylabel="answers/s")
-        axes.legend(loc="center right", fontsize=8)
+        # Above the bars are the names of the steps.
+        axes.set(xlabel="seconds", ylabel="answers/s", ylim=(0, 1.15 * max(below, default=1) or 1))
+        axes.legend(loc="lower left", fontsize=8)
 
     def _draw_findings(self, axes: Any) -> None:
         findings = list(self.outcome.findings)[::-1]

@@ -29,7 +29,8 @@ class Plan:
     """steps: shares of the askers, 0 to 1, rising. mirror: share of requests to compare.
 
     A step ends after `step_s`, once `min_requests` were for the candidate to answer, or compared
-    where it answers nobody. Where they do not come within `timeout_s`, the release is stopped.
+    where it answers nobody, and no harm is suspected. Where that is not so within `timeout_s`, the
+    release is stopped.
     """
 
     steps: Sequence[float] = (0.01, 0.1, 0.5, 1.0)
@@ -97,10 +98,13 @@ class Rollout:
             if reason := self.disturbed():
                 return Outcome(STOPPED, reason, findings)
             waited_s = self.clock() - step.began_at
-            if waited_s >= self.plan.step_s and self._has_seen_enough(step):
+            has_seen_enough = waited_s >= self.plan.step_s and self._has_seen_enough(step)
+            suspected = [found for found in findings if found.is_suspected]
+            if has_seen_enough and not suspected:
                 return None
             if waited_s >= self.plan.timeout_s:
-                return Outcome(STOPPED, self._too_few(step), findings)
+                reason = _unclear(suspected) if has_seen_enough else self._too_few(step)
+                return Outcome(STOPPED, reason, findings)
 
     def _has_seen_enough(self, step: Step) -> bool:
         # Where no key falls into a small share, a larger one tells no less than to begin with it.
@@ -133,6 +137,11 @@ class Rollout:
     def _ended_elsewhere(self) -> Outcome:
         ended = self.store.find(self.release.id)
         return Outcome(ended.state, ended.reason, self.findings)
+
+
+def _unclear(suspected: Sequence[Finding]) -> str:
+    told = "; ".join(map(str, suspected))
+    return f"it is still unclear after timeout_s whether the candidate does harm: {told}"
 
 
 def passed(findings: Sequence[Finding]) -> str:

@@ -173,8 +173,25 @@ def test_equal_candidates_are_stopped_no_more_often_than_promised(behaviour: Beh
         # As different as is just allowed.
         traffic = Traffic(seed, behaviour, behaviour, disagrees=0.1, rate=20)
         outcome, _ = roll_out(traffic, steps=(0.1, 0.5), step_s=20.0)
-        stopped += outcome.state != SUCCEEDED
+        stopped += outcome.state == ROLLED_BACK
     assert stopped <= 200 * Limits().alpha
+
+
+def test_a_candidate_that_looks_worse_is_watched_until_it_is_clear() -> None:
+    slower = Behaviour(takes_s=0.04)
+    outcome, rollout = roll_out(Traffic(candidate=slower), min_requests=20, step_s=1.0)
+    assert (outcome.state, outcome.reason.partition(":")[0]) == (ROLLED_BACK, "latency")
+    # It was at no more than a tenth all the while.
+    assert [step.weight for step in rollout.evidence.steps] == [0.1]
+
+
+def test_what_stays_unclear_is_not_released() -> None:
+    slower = Behaviour(takes_s=0.04)
+    plan = {"min_requests": 10, "step_s": 1.0, "timeout_s": 6.0}
+    outcome, _ = roll_out(Traffic(candidate=slower), **plan)
+    assert outcome.state == STOPPED
+    assert outcome.reason.startswith("it is still unclear after timeout_s whether the candidate")
+    assert "latency: " in outcome.reason
 
 
 def test_a_shadow_run_asks_nobody_to_wait_for_the_candidate_and_ends_with_a_verdict() -> None:
