@@ -19,7 +19,7 @@ from aiplat.cluster.replicas import (
     RemoteModel,
     deployment_name,
 )
-from aiplat.cluster.serve import deploy, model_application, wait_until_ready
+from aiplat.cluster.serve import deploy, model_application, quieten, wait_until_ready
 from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
@@ -51,6 +51,7 @@ class RunningEndpoint:
     @classmethod
     def find(cls) -> "RunningEndpoint":
         """The endpoint that answers. Raises ClusterError where there is none."""
+        quieten()
         if APPLICATION not in serve.status().applications:
             raise ClusterError(
                 "no endpoint runs on this cluster: deploy one with python -m aiplat.jobs.serve, on "

@@ -50,7 +50,7 @@ def deploy(
     what requests use is written down. Raises ClusterError where the
     replicas do not come up; a first deployment is then taken down again.
     """
-    _quieten()
+    quieten()
     url = _start_http(config)
     is_new = APPLICATION not in serve.status().applications
     target = serve.RunTarget(
@@ -74,7 +74,7 @@ def _describe(name: str) -> ModelInfo:
 
 def take_down() -> bool:
     """Delete the application, and candidates that a release left. Returns whether it was there."""
-    _quieten()
+    quieten()
     running = serve.status().applications
     for name in running:
         if name == APPLICATION or name.startswith(CANDIDATES):
@@ -82,7 +82,7 @@ def take_down() -> bool:
     return APPLICATION in running
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Serve's notes on its progress are for its log files; what matters is raised."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 

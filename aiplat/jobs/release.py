@@ -42,6 +42,7 @@ def main(config: ReleaseConfig) -> None:
         if report.outcome.state != SUCCEEDED:
             state = report.outcome.state.replace("_", " ")
             raise AiplatError(f"the release was {state}: {report.outcome.reason}")
+        console.print(f"succeeded: {report.outcome.reason}", markup=False)
 
 
 def _interrupt(*_: Any) -> NoReturn:

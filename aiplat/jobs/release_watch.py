@@ -79,7 +79,6 @@ def show_report(console: Console, report: "ReleaseReport") -> None:
     for found in report.outcome.findings:
         color = "red" if found.is_harm else "green" if found.is_fine else "yellow"
         console.print(f"[{color}]{escape(str(found))}[/]")
-    console.print(f"{report.outcome.state.replace('_', ' ')}: {escape(report.outcome.reason)}")
 
 
 def _figures(side: "Side") -> tuple[str, ...]:

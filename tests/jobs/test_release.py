@@ -232,7 +232,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(world: World) ->
     assert report.outcome.reason.startswith("disagreement: 75.00% of")
     assert (world.registry.moved, world.endpoint.removed) == ([], 1)
     assert world.store.running() == []
-    assert "rolled back: disagreement: 75.00% of" in world.page
+    assert "clip: version 2 for 1, rolled back" in world.page
 
 
 def test_a_slow_candidate_is_rolled_back(world: World) -> None:

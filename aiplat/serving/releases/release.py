@@ -10,7 +10,7 @@ RUNNING, SUCCEEDED, ROLLED_BACK, STOPPED = "running", "succeeded", "rolled_back"
 LOOK_S = 1.0
 BEAT_S = 1.0
 # After so long without a word from the job all requests go to the champion.
-PATIENCE_S = 10.0
+PATIENCE_S = 8.0
 
 
 @dataclass(frozen=True)

@@ -187,8 +187,7 @@ def test_a_candidate_that_looks_worse_is_watched_until_it_is_clear() -> None:
 
 def test_what_stays_unclear_is_not_released() -> None:
     slower = Behaviour(takes_s=0.04)
-    plan = {"min_requests": 10, "step_s": 1.0, "timeout_s": 6.0}
-    outcome, _ = roll_out(Traffic(candidate=slower), **plan)
+    outcome, _ = roll_out(Traffic(candidate=slower), min_requests=10, step_s=1.0, timeout_s=6.0)
     assert outcome.state == STOPPED
     assert outcome.reason.startswith("it is still unclear after timeout_s whether the candidate")
     assert "latency: " in outcome.reason
