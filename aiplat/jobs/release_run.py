@@ -115,6 +115,9 @@ class ReleaseRun:
                     outcome = Outcome(ROLLED_BACK, "interrupted", rollout.findings)
                 except AiplatError as error:
                     outcome = Outcome(ROLLED_BACK, str(error), rollout.findings)
+                except Exception as error:
+                    self.store.end(release.id, ROLLED_BACK, f"{type(error).__name__}: {error}")
+                    raise
                 # From the next look of an endpoint on all its requests go to the champion.
                 self.store.end(release.id, outcome.state, outcome.reason)
         finally:

@@ -309,6 +309,17 @@ def test_a_candidate_that_does_not_start_is_told(world: World) -> None:
     assert world.store.running() == []
 
 
+def test_a_bug_rolls_back_as_well_and_is_raised(world: World) -> None:
+    def fail(second: int) -> None:
+        if second == 8:
+            raise ZeroDivisionError("by zero")
+
+    world.at_second = fail
+    with pytest.raises(ZeroDivisionError):
+        world.release()
+    assert (world.store.running(), world.endpoint.removed) == ([], 1)
+
+
 def test_a_candidate_that_answers_other_things_is_refused(world: World) -> None:
     world.endpoint.outputs = (OutputField("price", "number"),)
     report = world.release()
