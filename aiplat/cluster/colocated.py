@@ -1,19 +1,14 @@
 """An endpoint whose model computes in the process that answers HTTP: nothing is passed on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
-from aiplat.cluster.haproxy import is_in_front
-from aiplat.cluster.metrics import EndpointMetrics
-from aiplat.cluster.replicas import count_endpoints, log_with_serve, open_replica
+from aiplat.cluster.replicas import http_app, log_with_serve, open_replica
 from aiplat.registry.versions import ModelVersion
-from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
-from aiplat.serving.keys.open import open_gate
 from aiplat.serving.metering.books import BooksPlace
 from aiplat.serving.metering.replica_time import ReplicaClock
-from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.replica import Replica
 from aiplat.serving.served import Answers, ModelInfo, Row
 
@@ -40,10 +35,10 @@ class ColocatedEndpoint:
     def __init__(
         self, name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
     ) -> None:
-        clock = ReplicaClock(name, str(version.version))
+        self._versions = {name: str(version.version)}
+        clock = ReplicaClock(name, self._versions[name])
         self._config, self._place = config, books
         self._books = books.open(clock)
-        self._metrics = EndpointMetrics()
         log_with_serve()
         self._replica = open_replica(name, version, config, clock)
 
@@ -51,31 +46,19 @@ class ColocatedEndpoint:
         # Serve calls it when it lets the replica go; of one that is killed others tell.
         self._books.close()
 
-    async def describe(self) -> ModelInfo:
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """The app; Serve asks for it while it starts this replica."""
+        model = LocalModel(self._replica)
+        return await http_app({model.info.name: model}, self._config, self._place, self._books)
+
+    async def deployed(self) -> tuple[Mapping[str, str], ServingConfig, BooksPlace]:
+        """What this endpoint was deployed with: version by model, settings, and its books."""
+        return self._versions, self._config, self._place
+
+    async def describe(self, _name: str) -> ModelInfo:
         """What the model takes and answers."""
         return self._replica.info
 
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
-
-    async def __serve_build_asgi_app__(self) -> FastAPI:
-        """The app; Serve asks for it while it starts this replica."""
-        model = LocalModel(self._replica)
-        gate = await open_gate(
-            self._config, self._place.records, count_endpoints, self._metrics.refused
-        )
-        models = {model.info.name: model}
-        return create_app(
-            models,
-            self._config,
-            # Serve adds X-Request-Id by itself.
-            echo_request_id=False,
-            gate=gate,
-            record=self._record,
-            behind_proxy=is_in_front(),
-        )
-
-    def _record(self, record: UsageRecord) -> None:
-        self._books.record(record)
-        self._metrics.asked(record)

@@ -10,6 +10,7 @@ from pathlib import Path
 from aiplat.cluster.autoscaling import autoscaling_config, autoscaling_environment
 from aiplat.cluster.definition import SIMULATED_GPUS, ClusterDefinition, NodeType
 from aiplat.cluster.growth import tell_growth
+from aiplat.cluster.ports import free_ports
 from aiplat.cluster.processes import (
     began,
     descendants,
@@ -18,7 +19,6 @@ from aiplat.cluster.processes import (
     node_environment,
     wait_until_joined,
 )
-from aiplat.cluster.ports import free_ports
 from aiplat.cluster.session import settle_environment
 from aiplat.errors import ClusterError
 

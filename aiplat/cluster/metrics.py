@@ -28,6 +28,10 @@ class EndpointMetrics:
             "aiplat_refusals", "Requests that were not let in, by why.", ("reason",)
         )
 
+        self._mirrored = Counter(
+            "aiplat_mirrored", "Requests that two versions were to be asked with.", ("outcome",)
+        )
+
     def asked(self, record: UsageRecord) -> None:
         """A request has its answer, whatever that is."""
         tags = {"model": record.endpoint, "version": record.version}
@@ -36,6 +40,10 @@ class EndpointMetrics:
         if record.replica:
             self._queue.observe(record.queue_s, tags)
             self._rows.inc(record.rows, tags)
+
+    def mirrored(self, outcome: str) -> None:
+        """A request was compared between versions, or was not."""
+        self._mirrored.inc(1, {"outcome": outcome})
 
     def refused(self, reason: str) -> None:
         """A request was not let in."""

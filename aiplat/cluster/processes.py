@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from aiplat.cluster.ports import LOCALHOST, free_ports
+from aiplat.cluster.ports import free_ports
 from aiplat.errors import ClusterError
-
 
 _UP = "Ray runtime started"
 _START_TIMEOUT_S = 120.0

@@ -22,9 +22,10 @@ from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.open import open_gate
-from aiplat.serving.metering.books import BooksPlace
+from aiplat.serving.metering.books import Books, BooksPlace
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.serving.middleware import BehindProxy
 from aiplat.serving.served import (
     Answers,
     Fault,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 APPLICATION = "aiplat"
 ENDPOINT = "endpoint"
+# Of each model that a release tries, an application of its own.
+CANDIDATES = f"{APPLICATION}-candidate-"
 
 # What a replica sends back: raised, it would come with Ray's tracebacks around it.
 _Reply = Answers | dict[int, Fault] | OverloadError
@@ -179,12 +182,10 @@ class Endpoint:
         config: ServingConfig,
         books: BooksPlace,
     ) -> None:
-        self._versions = versions
-        self._handles = handles
-        self._config = config
-        self._place = books
+        self._versions, self._handles = versions, handles
+        self._config, self._place = config, books
         self._books = books.open()
-        self._metrics = EndpointMetrics()
+        self._infos: dict[str, ModelInfo] = {}
         log_with_serve()
 
     def __del__(self) -> None:
@@ -193,30 +194,54 @@ class Endpoint:
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """The app; Serve asks for it while it starts this replica."""
-        gate = await open_gate(
-            self._config, self._place.records, count_endpoints, self._metrics.refused
-        )
         names = list(self._versions)
         infos = await asyncio.gather(
             *(_described(self._handles[name], self._versions[name]) for name in names)
         )
-        models: dict[str, ServedModel] = {
-            name: RemoteModel(info, self._handles[name])
-            for name, info in zip(names, infos, strict=True)
+        self._infos = dict(zip(names, infos, strict=True))
+        models = {
+            name: RemoteModel(info, self._handles[name]) for name, info in self._infos.items()
         }
-        return create_app(
-            models,
-            self._config,
-            # Serve adds X-Request-Id by itself.
-            echo_request_id=False,
-            gate=gate,
-            record=self._record,
-            behind_proxy=is_in_front(),
-        )
+        return await http_app(models, self._config, self._place, self._books)
 
-    def _record(self, record: UsageRecord) -> None:
-        self._books.record(record)
-        self._metrics.asked(record)
+    async def deployed(self) -> tuple[Mapping[str, str], ServingConfig, BooksPlace]:
+        """What this endpoint was deployed with: version by model, settings, and its books."""
+        return self._versions, self._config, self._place
+
+    async def describe(self, name: str) -> ModelInfo:
+        """What a model takes and answers."""
+        return self._infos[name]
+
+
+async def http_app(
+    models: Mapping[str, ServedModel], config: ServingConfig, place: BooksPlace, books: Books
+) -> FastAPI:
+    """The app of a process that answers HTTP, as keys, releases and usage on this cluster want it.
+
+    books: of this process, in `place`.
+    """
+    # Here and not above: candidates are deployed as the endpoint's models are.
+    from aiplat.cluster.candidates import open_candidate
+    from aiplat.serving.releases.open import open_releases
+
+    metrics = EndpointMetrics()
+
+    def record(record: UsageRecord) -> None:
+        books.record(record)
+        metrics.asked(record)
+
+    app = create_app(
+        models,
+        config,
+        # Serve adds X-Request-Id by itself.
+        echo_request_id=False,
+        gate=await open_gate(config, place.records, count_endpoints, metrics.refused),
+        record=record,
+        router=open_releases(config, place.records, books, open_candidate, metrics.mirrored),
+    )
+    if is_in_front():
+        app.add_middleware(BehindProxy)
+    return app
 
 
 async def count_endpoints() -> int:

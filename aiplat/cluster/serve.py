@@ -12,7 +12,14 @@ from typing import Any
 
 from ray import serve
 
-from aiplat.cluster.replicas import APPLICATION, ENDPOINT, Endpoint, ModelReplica, deployment_name
+from aiplat.cluster.replicas import (
+    APPLICATION,
+    CANDIDATES,
+    ENDPOINT,
+    Endpoint,
+    ModelReplica,
+    deployment_name,
+)
 from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
@@ -43,7 +50,7 @@ def deploy(
     what requests use is written down. Raises ClusterError where the
     replicas do not come up; a first deployment is then taken down again.
     """
-    _quieten()
+    quieten()
     url = _start_http(config)
     is_new = APPLICATION not in serve.status().applications
     target = serve.RunTarget(
@@ -51,36 +58,32 @@ def deploy(
     )
     try:
         serve.run_many([target], wait_for_applications_running=False)
-        _wait_until_ready(config)
-        is_colocated = config.is_colocated(len(models))
-        return Deployed(
-            url,
-            tuple(
-                _describe(ENDPOINT if is_colocated else deployment_name(name)) for name in models
-            ),
-        )
+        wait_until_ready(config)
+        return Deployed(url, tuple(describe(name) for name in models))
     except BaseException:
         if is_new:
             take_down()
         raise
 
 
-def _describe(deployment: str) -> ModelInfo:
-    handle = serve.get_deployment_handle(deployment, APPLICATION)
-    info: ModelInfo = handle.describe.remote().result()
+def describe(name: str) -> ModelInfo:
+    """What a model of the endpoint takes and answers, as the endpoint knows it."""
+    handle = serve.get_deployment_handle(ENDPOINT, APPLICATION)
+    info: ModelInfo = handle.describe.remote(name).result()
     return info
 
 
 def take_down() -> bool:
-    """Delete the application and nothing else. Returns whether it was there."""
-    _quieten()
-    is_there = APPLICATION in serve.status().applications
-    if is_there:
-        serve.delete(APPLICATION)
-    return is_there
+    """Delete the application, and candidates that a release left. Returns whether it was there."""
+    quieten()
+    running = serve.status().applications
+    for name in running:
+        if name == APPLICATION or name.startswith(CANDIDATES):
+            serve.delete(name)
+    return APPLICATION in running
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Serve's notes on its progress are for its log files; what matters is raised."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
@@ -118,7 +121,9 @@ def application_of(
     if config.is_colocated(len(models)):
         ((name, version),) = models.items()
         return _colocated(name, version, config, books)
-    handles = {name: _model(name, version, config, books) for name, version in models.items()}
+    handles = {
+        name: model_application(name, version, config, books) for name, version in models.items()
+    }
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
         name=ENDPOINT,
@@ -148,9 +153,10 @@ def _colocated(
     return deployment.bind(name, version, config, books)
 
 
-def _model(
+def model_application(
     name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
 ) -> serve.Application:
+    """The replicas of one model."""
     deployment = serve.deployment(ModelReplica, name=deployment_name(name), **_computing(config))
     return deployment.bind(name, version, config, books)
 
@@ -195,19 +201,20 @@ def _lifetime(config: ServingConfig) -> dict[str, Any]:
     }
 
 
-def _wait_until_ready(config: ServingConfig) -> None:
+def wait_until_ready(config: ServingConfig, name: str = APPLICATION) -> None:
+    """Return once an application runs. Raises ClusterError where it does not."""
     deadline = time.monotonic() + config.start_timeout_s
     while True:
-        application = serve.status().applications.get(APPLICATION)
+        application = serve.status().applications.get(name)
         if application is None:
-            raise ClusterError("the endpoint was taken down by someone else while it started")
+            raise ClusterError("what is deployed was taken down by someone else while it started")
         if application.status == "RUNNING":
             return
         if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
             raise ClusterError(f"the models cannot be served: {_messages(application)}")
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"the endpoint is not ready after {config.start_timeout_s:g} s "
+                f"the replicas are not ready after {config.start_timeout_s:g} s "
                 f"(serve.start_timeout_s): {_messages(application)}. Where CPUs or GPUs are "
                 "lacking, lower serve.replica.num_cpus or serve.autoscaling.min_replicas, or "
                 "update in place with serve.replica.max_surge_percent=0"

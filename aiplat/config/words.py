@@ -1,7 +1,7 @@
 """A key that a job takes as its first word: `keys create owner=acme` for `keys action=create`."""
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import MISSING, field
 from typing import Any, get_args
 
 from aiplat.config import sections
@@ -9,7 +9,7 @@ from aiplat.config import sections
 _WORD = "word"
 
 
-def word(default: str) -> Any:
+def word(default: Any = MISSING) -> Any:
     """A dataclass field whose value the command line may begin with."""
     return field(default=default, metadata={_WORD: True})
 
@@ -25,7 +25,9 @@ def spelled_out(root: type[Any], arguments: Sequence[str]) -> list[str]:
 def choices(root: type[Any]) -> str:
     """What the first word may be, for a line of usage; empty where the root takes none."""
     found = _field(root)
-    return f"[{' | '.join(get_args(found[1]))}] " if found else ""
+    if found is None:
+        return ""
+    return f"[{' | '.join(get_args(found[1])) or found[0]}] "
 
 
 def _field(root: type[Any]) -> tuple[str, Any] | None:

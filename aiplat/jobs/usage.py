@@ -27,7 +27,9 @@ def main(config: UsageConfig) -> None:
             currency=config.prices.currency,
             charges=account.charges(),
             levels=account.service_levels(config.availability),
-            reconciliation=account.reconciled(ledger.replica_minutes(since, until)),
+            reconciliation=account.reconciled(
+                ledger.replica_minutes(since, until), ledger.mirrored_s(since, until)
+            ),
         )
     FORMATS[config.format](report.grouped(config.by), sys.stdout)
 

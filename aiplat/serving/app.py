@@ -21,9 +21,10 @@ from aiplat.serving.fields import nearest
 from aiplat.serving.gate import Gate, OpenGate, admission
 from aiplat.serving.metering.meter import Meter
 from aiplat.serving.metering.usage import UsageRecord
-from aiplat.serving.middleware import BehindProxy, BodyLimit, Envelope
+from aiplat.serving.middleware import BodyLimit, Envelope
 from aiplat.serving.open_inference.routes import open_inference
 from aiplat.serving.problems import ProblemError, answer_problem
+from aiplat.serving.releases.routing import OneVersion, Router
 from aiplat.serving.requests import read_question
 from aiplat.serving.served import ServedModel
 
@@ -38,20 +39,20 @@ def create_app(
     echo_request_id: bool = True,
     gate: Gate | None = None,
     record: Callable[[UsageRecord], None] | None = None,
-    behind_proxy: bool = False,
+    router: Router | None = None,
 ) -> FastAPI:
     """The endpoint over `models`, by name.
 
     echo_request_id: whether answers carry `X-Request-Id`; false where a proxy in front adds it.
     gate: whom it answers; None: everybody. Health, pages and the schema are for everybody.
     record: keeps what each request used, before its answer leaves.
-    behind_proxy: whether a proxy on this machine adds the client's address to `X-Forwarded-For`.
+    router: picks the version that answers; None: there is one of each model.
     """
-    gate = gate or OpenGate()
+    gate, router = gate or OpenGate(), router or OneVersion()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with gate:
+        async with gate, router:
             yield
 
     app = FastAPI(
@@ -66,28 +67,31 @@ def create_app(
     if record is not None:
         app.add_middleware(Meter, record=record)
     app.add_middleware(Envelope, echo_request_id=echo_request_id)
-    if behind_proxy:
-        app.add_middleware(BehindProxy)
     app.add_exception_handler(ProblemError, answer_problem)
     app.add_exception_handler(HTTPException, answer_problem)
     _add_pages(app)
     _add_health(app, models)
     for name, model in models.items():
-        _add_predict(app, name, model, config, gate)
-    app.include_router(open_inference(models, config, gate))
+        _add_predict(app, name, model, config, gate, router)
+    app.include_router(open_inference(models, config, gate, router))
     # After the models' own paths, which it would hide.
     _add_catalog(app, models, gate)
     return app
 
 
 def _add_predict(
-    app: FastAPI, name: str, model: ServedModel, config: ServingConfig, gate: Gate
+    app: FastAPI,
+    name: str,
+    model: ServedModel,
+    config: ServingConfig,
+    gate: Gate,
+    router: Router,
 ) -> None:
     info = model.info
     check_name(name)
     app.add_api_route(
         f"/v1/models/{name}{_PREDICT}",
-        _predict_endpoint(model, config),
+        _predict_endpoint(model, config, router),
         methods=["POST"],
         operation_id=f"predict_{name}",
         summary=f"Ask {name}",
@@ -100,9 +104,9 @@ def _add_predict(
     )
 
 
-def _predict_endpoint(model: ServedModel, config: ServingConfig) -> _Endpoint:
+def _predict_endpoint(model: ServedModel, config: ServingConfig, router: Router) -> _Endpoint:
     async def predict(request: Request) -> Response:
-        return await respond(request, model, config, read_question)
+        return await respond(request, model, config, read_question, router)
 
     return predict
 

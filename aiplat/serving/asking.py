@@ -1,11 +1,10 @@
 """One request to a model, whatever protocol it came by: what it used, refusals as problems."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from aiplat.serving.config import ServingConfig
 from aiplat.serving.gate import Caller
 from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.problems import FieldProblem, ProblemError, invalid_input
+from aiplat.serving.releases.routing import Router
 from aiplat.serving.served import (
     Answers,
     Fault,
@@ -21,6 +21,7 @@ from aiplat.serving.served import (
     Row,
     RowsError,
     ServedModel,
+    is_finite,
 )
 
 VERSION_HEADER = "X-Model-Version"
@@ -44,17 +45,21 @@ Reader = Callable[[Request, ModelInfo, ServingConfig], Awaitable[Question]]
 
 
 async def respond(
-    request: Request, model: ServedModel, config: ServingConfig, read: Reader
+    request: Request, model: ServedModel, config: ServingConfig, read: Reader, router: Router
 ) -> Response:
     """Answer one request to a model, whatever protocol `read` reads. Raises ProblemError.
 
-    All that is asked of models comes through here, before any of its body is read.
+    All that is asked of models comes through here, before any of its body is read. router: picks
+    the version that answers.
     """
     record = metered(request, model.info.name, model.info.version)
     question = await read(request, model.info, config)
-    answers = await ask(model, question, config, record)
+    routed = router.route(request, model, record)
+    answers = await ask(routed.model, question, config, record)
     response = question.answer(answers, record)
     response.headers.update(answer_headers(record))
+    if routed.answered is not None:
+        response.background = BackgroundTask(routed.answered, question.rows, answers)
     return response
 
 
@@ -72,7 +77,8 @@ async def ask(
     model: ServedModel, question: Question, config: ServingConfig, record: UsageRecord
 ) -> Answers:
     """The model's answers to the rows of one request. Raises ProblemError."""
-    record.rows = len(question.rows)
+    # Known to be asked, whether it answers or not.
+    record.rows, record.version = len(question.rows), model.info.version
     try:
         answers = await asyncio.wait_for(model.predict(question.rows), config.request_timeout_s)
     except RowsError as error:
@@ -86,7 +92,7 @@ async def ask(
     record.version, record.replica = answers.version, answers.replica
     record.compute_s, record.queue_s = answers.compute_s, answers.queue_s
     # JSON has no word for what a model computes from inputs that overflow it.
-    wild = {index: _WILD for index, row in enumerate(answers.rows) if not _finite(row)}
+    wild = {index: _WILD for index, row in enumerate(answers.rows) if not is_finite(row)}
     if wild:
         raise _faulty(question.rows_at, wild)
     return answers
@@ -98,14 +104,6 @@ def answer_headers(record: UsageRecord) -> dict[str, str]:
 
 
 _WILD = Fault(None, "leads to an answer that is not finite: the model cannot take its values")
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(_finite(item) for item in value.values())
-    return not isinstance(value, (list, tuple)) or all(_finite(item) for item in value)
 
 
 def _faulty(rows_at: str, faults: Mapping[int, Fault]) -> ProblemError:

@@ -4,6 +4,7 @@ The app does not know where the model computes; a cluster's handle and a functio
 serve it equally well.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -93,3 +94,12 @@ class OverloadError(AiplatError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether an answer has no number that JSON has no word for."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(is_finite, value))

@@ -5,7 +5,20 @@ named by the next number, whose `down_revision` is the number before it. A test 
 against each other. Times are seconds since 1970, UTC.
 """
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
 
@@ -71,4 +84,50 @@ replica_time = Table(
     Column("alive_s", Float, nullable=False),
     Column("busy_s", Float, nullable=False),
     Index("replica_time_minute", "minute"),
+)
+
+# A version of a model that takes over from another one, bit by bit; the job that watches it beats.
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("endpoint", String(255), nullable=False),
+    Column("champion", String(32), nullable=False),
+    Column("candidate", String(32), nullable=False),
+    Column("sticky", String(16), nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("mirror", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("heartbeat", Float, nullable=False),
+    Column("began_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Index(
+        "releases_running",
+        "endpoint",
+        unique=True,
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+)
+
+# What both versions of a release said to the same request; a row is written once.
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("prediction_id", String(32), primary_key=True),
+    Column("release", String(64), nullable=False),
+    Column("endpoint", String(255), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("answered_by", String(32), nullable=False),
+    Column("mirrored", Boolean, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("disagreeing", Integer, nullable=False),
+    Column("difference", Float, nullable=False),
+    Column("champion_s", Float, nullable=False),
+    Column("candidate_s", Float, nullable=False),
+    Column("compute_s", Float, nullable=False),
+    Column("error", Text, nullable=False),
+    Index("comparisons_at", "at"),
+    Index("comparisons_release_at", "release", "at"),
 )

@@ -16,6 +16,13 @@ class Doors:
 
 
 @dataclass
+class Named:
+    """Cannot do without a name."""
+
+    name: str = word()
+
+
+@dataclass
 class Plain:
     """Takes no word."""
 
@@ -45,3 +52,4 @@ def test_a_root_without_such_a_key_takes_no_words() -> None:
 
 def test_the_words_are_told() -> None:
     assert words.choices(Doors) == "[open | shut] "
+    assert words.choices(Named) == "[name] "

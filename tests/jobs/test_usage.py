@@ -13,10 +13,11 @@ from aiplat.config.command import status
 from aiplat.jobs.serving_schema import UsageConfig
 from aiplat.jobs.usage import main
 from aiplat.serving.metering.books import BooksPlace, books_place
-from aiplat.serving.metering.ledger import Ledger, replica_line, usage_line
+from aiplat.serving.metering.ledger import Ledger, comparison_line, replica_line, usage_line
 from aiplat.serving.metering.replica_time import ReplicaMinute
 from aiplat.serving.metering.spool import Spool
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.serving.releases.comparison import Comparison
 
 MARCH = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
 WINDOW = ("since=2026-03-02", "until=2026-03-04")
@@ -70,6 +71,18 @@ def test_books_that_do_not_close_are_told(
     ledger.take([usage_line(record(MARCH)), replica_line(minute(MARCH, 60, 10))])
     usage(tmp_path, *WINDOW)
     assert "the books do not close" in capsys.readouterr().out
+
+
+def test_what_a_release_compared_is_told_and_not_billed(
+    tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared = Comparison("p", "r", "clip", "3", 1, compute_s=2.0, at=MARCH)
+    lines = [comparison_line(compared), replica_line(minute(MARCH, 60, 2.5))]
+    ledger.take([usage_line(record(MARCH)), *lines])
+    usage(tmp_path, *WINDOW)
+    shown = capsys.readouterr().out
+    assert "attributed 0.5 s + mirrored 2.0 s + idle 57.5 s = 60.0 s of 60.0" in shown
+    assert "the books close" in shown
 
 
 def test_csv_has_a_line_for_what_was_asked_for(

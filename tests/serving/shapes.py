@@ -38,8 +38,8 @@ TASK: dict[str, Any] = {
 }
 
 
-def shapes_folder(folder: Path) -> Path:
-    """The version's folder, below `folder`."""
+def shapes_folder(folder: Path, turned: bool = False) -> Path:
+    """The version's folder, below `folder`. turned: its labels are those that others rank last."""
     torch.manual_seed(0)
     columns = (Column("image", "image"), Column("text", "text"), Column("answer", "label"))
     info = DatasetInfo(columns, LABELS)
@@ -59,6 +59,8 @@ def shapes_folder(folder: Path) -> Path:
         primary="accuracy",
     )
     weights = task.model.state_dict()
+    if turned:
+        weights |= {name: -weights[name] for name in ("head.3.weight", "head.3.bias")}
     return Path(export_model(str(folder / "model"), weights, str(assets), facts))
 
 

@@ -57,18 +57,25 @@ class Reconciliation:
     """Replica seconds of a window, by what became of them.
 
     replica_s: replicas were there. attributed_s: usage records speak for. idle_s: no model ran.
+    mirrored_s: models ran to be compared, and nobody pays for it.
     """
 
     replica_s: float
     attributed_s: float
     idle_s: float
+    mirrored_s: float = 0.0
+
+    @property
+    def explained_s(self) -> float:
+        """Seconds of which it is known what became of them."""
+        return self.attributed_s + self.mirrored_s + self.idle_s
 
     @property
     def unexplained(self) -> float:
-        """Share of the replicas' seconds that is neither; negative where more was billed."""
+        """Share of the replicas' seconds that is none of these; negative where more was billed."""
         if self.replica_s == 0:
-            return 0.0 if self.attributed_s == 0 else -math.inf
-        return (self.replica_s - self.attributed_s - self.idle_s) / self.replica_s
+            return 0.0 if self.explained_s == 0 else -math.inf
+        return (self.replica_s - self.explained_s) / self.replica_s
 
     @property
     def closes(self) -> bool:
@@ -174,11 +181,16 @@ class Account:
             )
         return levels
 
-    def reconciled(self, minutes: Sequence[ReplicaMinute]) -> Reconciliation:
-        """Whether what is billed and what replicas did are the same seconds."""
+    def reconciled(
+        self, minutes: Sequence[ReplicaMinute], mirrored_s: float = 0.0
+    ) -> Reconciliation:
+        """Whether what is billed and what replicas did are the same seconds.
+
+        mirrored_s: those that were spent on comparing versions.
+        """
         alive = math.fsum(minute.alive_s for minute in minutes)
         busy = math.fsum(minute.busy_s for minute in minutes)
-        return Reconciliation(alive, self.attributed_s, alive - busy)
+        return Reconciliation(alive, self.attributed_s, alive - busy, mirrored_s)
 
 
 def month_start(at: float) -> float:

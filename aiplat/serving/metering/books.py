@@ -7,10 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiplat.serving.metering.ledger import Ledger, replica_line, usage_line
+from aiplat.serving.metering.ledger import (
+    Ledger,
+    comparison_line,
+    replica_line,
+    usage_line,
+)
 from aiplat.serving.metering.replica_time import ReplicaClock
-from aiplat.serving.metering.spool import Spool, bring_home
+from aiplat.serving.metering.spool import Spool, SpoolError, bring_home
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.serving.releases.comparison import Comparison
 from aiplat.store import files
 from aiplat.store.records import open_records, records_url
 
@@ -77,6 +83,13 @@ class Books:
     def record(self, record: UsageRecord) -> None:
         """Take down a request; it outlives this process from here on. Raises SpoolError."""
         self._spool.append(usage_line(record))
+
+    def note(self, comparison: Comparison) -> None:
+        """Take down what two versions answered to one request. No answer waits for it."""
+        try:
+            self._spool.append(comparison_line(comparison))
+        except SpoolError as error:
+            logger.warning("a comparison is not taken down: %s", error)
 
     def close(self) -> None:
         """Bring home what is left, as far as the database answers."""

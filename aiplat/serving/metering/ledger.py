@@ -4,16 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import Table, case, select
+from sqlalchemy import Table, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aiplat.serving.metering.replica_time import ReplicaMinute
 from aiplat.serving.metering.spool import Line
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.serving.releases.comparison import Comparison
 from aiplat.store.records import Records
-from aiplat.store.tables import replica_time, usage
+from aiplat.store.tables import comparisons, replica_time, usage
 
-USAGE, REPLICA = "usage", "replica"
+USAGE, REPLICA, COMPARISON = "usage", "replica", "comparison"
 
 # SQLite takes so many values in a statement at least.
 _MAX_VALUES = 900
@@ -27,6 +28,11 @@ def usage_line(record: UsageRecord) -> Line:
 def replica_line(minute: ReplicaMinute) -> Line:
     """A minute of a replica as the spool keeps it."""
     return {"kind": REPLICA, **asdict(minute)}
+
+
+def comparison_line(comparison: Comparison) -> Line:
+    """A comparison of two versions as the spool keeps it."""
+    return {"kind": COMPARISON, **asdict(comparison)}
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,11 @@ class Ledger:
             (line["replica"], line["minute"]): line
             for line in _of_kind(lines, REPLICA, ReplicaMinute)
         }
+        compared = _of_kind(lines, COMPARISON, Comparison)
         with self.database.writing() as connection:
-            for some in _portions(records):
-                connection.execute(self._insert(usage).on_conflict_do_nothing(), some)
+            for table, rows in ((usage, records), (comparisons, compared)):
+                for some in _portions(rows):
+                    connection.execute(self._insert(table).on_conflict_do_nothing(), some)
             for some in _portions(list(minutes.values())):
                 connection.execute(self._grow(), some)
 
@@ -78,6 +86,14 @@ class Ledger:
         )
         with self.database.reading() as connection:
             return [ReplicaMinute(**row._mapping) for row in connection.execute(query)]
+
+    def mirrored_s(self, since: float, until: float) -> float:
+        """Seconds that models ran to be compared and for nobody's answer."""
+        query = select(func.coalesce(func.sum(comparisons.c.compute_s), 0.0)).where(
+            comparisons.c.at >= since, comparisons.c.at < until
+        )
+        with self.database.reading() as connection:
+            return float(connection.execute(query).scalar_one())
 
     def _grow(self) -> Any:
         """Keep what is more: a minute only grows, and its lines may come in any order."""

@@ -95,6 +95,15 @@ def test_the_books_close_where_records_and_replicas_tell_of_the_same_seconds(
     assert found.closes == closes
 
 
+def test_seconds_that_compared_versions_are_nobodys_and_explained(make_record: MakeRecord) -> None:
+    account = Account(PriceList(default=Price(per_compute_second=1)))
+    account.add([make_record(0.0, compute_s=2)])
+    found = account.reconciled([ReplicaMinute("a", 0, "clip", "3", 60, 5)], mirrored_s=3)
+    assert (found.attributed_s, found.mirrored_s, found.idle_s) == (2, 3, 55)
+    assert found.closes
+    assert [charge.amount for charge in account.charges()] == [2]
+
+
 def test_a_negative_price_is_refused() -> None:
     with pytest.raises(ConfigError, match="per_compute_second is -1, expected at least 0"):
         Price(per_compute_second=-1)

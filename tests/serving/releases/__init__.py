@@ -1,0 +1,1 @@
+"""Releases: which version answers, what is compared, and when a candidate is stopped."""
