@@ -15,6 +15,7 @@ from ray.serve.exceptions import (
     ReplicaUnavailableError,
 )
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
 
 from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics, ReplicaMetrics
@@ -49,6 +50,8 @@ _Reply = Answers | dict[int, Fault] | OverloadError
 # Without any replica, too: autoscaling starts one for the request that comes.
 _ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 _POLL_S = 0.5
+# So long a request waits before it is asked whether anybody can answer it.
+_LOOK_S = 3.0
 
 
 def deployment_name(model: str) -> str:
@@ -140,6 +143,7 @@ class RemoteModel:
     def __init__(self, info: ModelInfo, handle: DeploymentHandle) -> None:
         self.info = info
         self._handle = handle
+        self._looked: asyncio.Future[DeploymentStatusOverview | None] | None = None
 
     async def predict(self, rows: Sequence[Row]) -> Answers:
         """Answer the rows of one request."""
@@ -155,21 +159,47 @@ class RemoteModel:
 
     async def _ask(self, rows: list[Row]) -> _Reply:
         try:
-            return await self._handle.predict.remote(rows)
+            return await self._answer_to(rows)
         except (RayActorError, ReplicaUnavailableError):
             # The replica died with the request; answering changes nothing, so another one may.
-            return await self._handle.predict.remote(rows)
+            return await self._answer_to(rows)
+
+    async def _answer_to(self, rows: list[Row]) -> _Reply:
+        """What a replica says, as long as there can be one.
+
+        Serve lets a request wait for ever whose deployment an update has removed.
+        """
+        asked = asyncio.ensure_future(_answer(self._handle, rows))
+        try:
+            while not (await asyncio.wait({asked}, timeout=_LOOK_S))[0]:
+                if not await self._exists():
+                    raise OverloadError(f"{self.info.name} is served by another process now")
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    async def _exists(self) -> bool:
+        """Whether the deployment is there; asked once for all that wait."""
+        if self._looked is None or self._looked.done():
+            self._looked = asyncio.ensure_future(asyncio.to_thread(self._status))
+        return await asyncio.shield(self._looked) is not None
 
     async def ready(self) -> bool:
         """Whether a replica runs, or none is wanted until someone asks."""
-        status = await asyncio.to_thread(serve.status)
-        application = status.applications.get(APPLICATION)
-        if application is None:
-            return False
-        deployment = application.deployments.get(deployment_name(self.info.name))
+        deployment = await asyncio.to_thread(self._status)
         if deployment is None:
             return False
         return deployment.status in _ANSWERING or deployment.replica_states.get("RUNNING", 0) > 0
+
+    def _status(self) -> DeploymentStatusOverview | None:
+        """The state of the model's deployment; None where there is none."""
+        application = serve.status().applications.get(self._handle.deployment_id.app_name)
+        return application and application.deployments.get(self._handle.deployment_id.name)
+
+
+async def _answer(handle: DeploymentHandle, rows: list[Row]) -> _Reply:
+    reply: _Reply = await handle.predict.remote(rows)
+    return reply
 
 
 class Endpoint:

@@ -44,6 +44,7 @@ def main(config: WhyConfig) -> None:
         "bytes": f"{record.bytes_in} in, {record.bytes_out} out",
         "replica": record.replica or "none answered",
         "whole request": _milliseconds(record.total_s),
+        "on the model's replica": _milliseconds(record.model_s),
         "before the model's pass": _milliseconds(record.queue_s),
         "its share of the pass": _milliseconds(record.compute_s),
     }

@@ -91,6 +91,7 @@ async def ask(
         raise ProblemError(504, f"{record.endpoint} did not answer within {seconds}") from error
     record.version, record.replica = answers.version, answers.replica
     record.compute_s, record.queue_s = answers.compute_s, answers.queue_s
+    record.model_s = answers.model_s
     # JSON has no word for what a model computes from inputs that overflow it.
     wild = {index: _WILD for index, row in enumerate(answers.rows) if not is_finite(row)}
     if wild:

@@ -136,6 +136,7 @@ class Replica:
             self._name,
             compute_s=sum(each.seconds for each in passed),
             queue_s=min(each.began_at for each in passed) - came_at,
+            model_s=time.perf_counter() - came_at,
         )
 
     def check(self) -> None:

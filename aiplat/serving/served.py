@@ -49,7 +49,7 @@ class Answers:
     """One answer a row, and the version of the model that gave them.
 
     replica: which copy of the model did. compute_s: the rows' share of its passes. queue_s: from
-    when the rows came to the first pass.
+    when the rows came to the first pass. model_s: from then to the answer.
     """
 
     version: str
@@ -57,6 +57,7 @@ class Answers:
     replica: str = ""
     compute_s: float = 0.0
     queue_s: float = 0.0
+    model_s: float = 0.0
 
 
 class ServedModel(Protocol):

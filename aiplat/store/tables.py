@@ -67,6 +67,7 @@ usage = Table(
     Column("bytes_out", Integer, nullable=False),
     Column("compute_s", Float, nullable=False),
     Column("queue_s", Float, nullable=False),
+    Column("model_s", Float, nullable=False, server_default="0"),
     Column("total_s", Float, nullable=False),
     Index("usage_at", "at"),
     Index("usage_endpoint_at", "endpoint", "at"),

@@ -1,7 +1,7 @@
 """The database's side of usage: lines are taken in once, however often they come."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from sqlalchemy import Table, case, func, select
@@ -115,12 +115,18 @@ _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.in
 
 
 def _of_kind(lines: Iterable[Line], kind: str, row: type[Any]) -> list[dict[str, Any]]:
-    """The lines of a kind as rows; what a later aiplat wrote besides is left out."""
+    """The lines of a kind as rows.
+
+    What a later aiplat wrote besides is left out, and what an earlier one did not know is filled
+    in, so that lines of a spool outlive an update.
+    """
     names = [field.name for field in fields(row)]
+    known = {field.name: field.default for field in fields(row) if field.default is not MISSING}
+    filled = (known | line for line in lines if line.get("kind") == kind)
     return [
         {name: line[name] for name in names}
-        for line in lines
-        if line.get("kind") == kind and all(name in line for name in names)
+        for line in filled
+        if all(name in line for name in names)
     ]
 
 

@@ -17,8 +17,8 @@ class UsageRecord:
     prediction_id: names the request; a record is counted once, however often it is handed in.
     at: when the answer was ready, in seconds since 1970. key: id of the API key, "" without
     one. endpoint: the model's name in the URL. status: of the HTTP answer. compute_s: its rows'
-    share of the model's passes. queue_s: on the replica before its first pass. total_s: from the
-    request's first byte to the answer's last.
+    share of the model's passes. queue_s: on the replica before its first pass. model_s: on the
+    replica in all. total_s: from the request's first byte to the answer's last.
     """
 
     endpoint: str
@@ -34,4 +34,5 @@ class UsageRecord:
     bytes_out: int = 0
     compute_s: float = 0.0
     queue_s: float = 0.0
+    model_s: float = 0.0
     total_s: float = 0.0

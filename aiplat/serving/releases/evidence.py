@@ -73,7 +73,7 @@ class Step:
             side.failures += 1
             side.errors[f"status {answered.status}"] += 1
         elif answered.status < _REFUSED or answered.status == _CLIENT_LEFT:
-            side.times.append(answered.total_s)
+            side.times.append(answered.seconds)
 
     def add_comparison(self, found: Comparison, release: Release) -> None:
         """Count a request that both were asked with."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from aiplat.errors import ConfigError
@@ -20,14 +20,17 @@ _WATCH_S = 4 * BEAT_S
 
 @dataclass(frozen=True)
 class Answered:
-    """What a usage record says of a version."""
+    """What a usage record says of a version. seconds: on its replica, else of the whole request.
+
+    The ways to two versions differ: one may compute in the process that answers HTTP.
+    """
 
     prediction_id: str
     at: float
     key: str
     version: str
     status: int
-    total_s: float
+    seconds: float
 
 
 class ReleaseStore:
@@ -87,8 +90,9 @@ class ReleaseStore:
 
     def answered(self, release: Release, since: float) -> Sequence[Answered]:
         """The requests to the endpoint that ended from `since` on."""
-        columns = [usage.c[name] for name in Answered.__dataclass_fields__]
-        query = select(*columns).where(
+        columns = [usage.c[name] for name in ("prediction_id", "at", "key", "version", "status")]
+        seconds = case((usage.c.model_s > 0, usage.c.model_s), else_=usage.c.total_s)
+        query = select(*columns, seconds.label("seconds")).where(
             usage.c.endpoint == release.endpoint,
             usage.c.at >= since,
             usage.c.version.in_((release.champion, release.candidate)),

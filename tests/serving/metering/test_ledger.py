@@ -48,3 +48,14 @@ def test_lines_of_a_later_version_are_taken_for_what_they_are(
     record = make_record(1.0)
     ledger.take([{**usage_line(record), "colour": "red"}, {"kind": "energy", "joules": 3}])
     assert list(ledger.records(0, 10)) == [record]
+
+
+def test_lines_of_an_earlier_version_are_taken_with_what_they_have(
+    ledger: Ledger, make_record: MakeRecord
+) -> None:
+    record = make_record(1.0)
+    line = usage_line(record)
+    del line["model_s"]
+    ledger.take([line])
+    (found,) = ledger.records(0, 10)
+    assert (found.prediction_id, found.model_s) == (record.prediction_id, 0)
