@@ -7,7 +7,7 @@ application only.
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import serve
@@ -52,7 +52,11 @@ def deploy(
     """
     quieten()
     url = _start_http(config)
-    is_new = APPLICATION not in serve.status().applications
+    running = serve.status().applications.get(APPLICATION)
+    is_new = running is None
+    if running is not None and config.colocate is None and set(running.deployments) - {ENDPOINT}:
+        # Serve would end the models' processes before the last endpoint that asks them.
+        config = replace(config, colocate=False)
     target = serve.RunTarget(
         application_of(models, config, books), name=APPLICATION, route_prefix="/"
     )

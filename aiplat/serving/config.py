@@ -106,7 +106,8 @@ class ServingConfig:
     host: 127.0.0.1 answers this machine only, 0.0.0.0 everyone who can reach it.
     port: of the HTTP endpoint.
     colocate: whether the model computes in the process that answers HTTP, which saves passing each
-        request on; null: where one model is served that is never let go and has no GPU.
+        request on; null: where one model is served that is never let go and has no GPU, and where
+        no endpoint over other processes is updated.
     detach: leave the endpoint running on the cluster when the job ends.
     down: take the endpoint down instead of deploying it.
     auth: whether requests need an API key; `python -m aiplat.jobs.keys` makes them.

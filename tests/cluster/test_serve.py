@@ -287,7 +287,7 @@ def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_oth
         serve.deploy({"shapes": version}, dataclasses.replace(config, port=config.port + 1), books)
     gone = dataclasses.replace(version, uri=f"{version.uri}-gone")
     with pytest.raises(
-        ClusterError, match=r"^the models cannot be served: endpoint: the files .* gone"
+        ClusterError, match=r"^the models cannot be served: model-shapes: the files .* gone"
     ):
         serve.deploy({"shapes": gone}, config, books)
     assert send(predict_url(url), as_json([{"image": picture(3), "text": "is it?"}]))[0] == 200
