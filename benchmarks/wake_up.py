@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +26,11 @@ import httpx
 from benchmarks.serve_slo import PORT, URL, job, photo, wait_until_ready
 
 IDLE_S = 5
-DASHBOARD = "http://127.0.0.1:8265/api/serve/applications/"
+TOKEN = Path("~/.ray/auth_token").expanduser()
+# Ray asks for it where there is one.
+HEADERS = {"Authorization": f"Bearer {TOKEN.read_text().strip()}"} if TOKEN.exists() else {}
+DASHBOARD_PORT = 8769
+DASHBOARD = f"http://127.0.0.1:{DASHBOARD_PORT}/api/serve/applications/"
 PATIENCE_S = 120
 
 
@@ -40,7 +45,8 @@ class Reply:
 
 def replicas(model: str) -> int:
     """How many the model has now."""
-    told: dict[str, Any] = httpx.get(DASHBOARD, trust_env=False, timeout=10).json()
+    response = httpx.get(DASHBOARD, headers=HEADERS, trust_env=False, timeout=10)
+    told: dict[str, Any] = response.raise_for_status().json()
     deployment = told["applications"]["aiplat"]["deployments"][f"model-{model}"]
     return len(deployment["replicas"])
 
@@ -103,7 +109,11 @@ def main() -> None:
         stdout=subprocess.PIPE,
     )
     key = made.stdout.decode().strip()
-    settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
+    settings = [
+        f"serve.port={PORT}",
+        f"cluster.dashboard_port={DASHBOARD_PORT}",
+        *(word for word in rest if "=" in word),
+    ]
     idle = ["serve.autoscaling.min_replicas=0", f"serve.autoscaling.downscale_delay_s={IDLE_S}"]
     server = subprocess.Popen(
         job("serve", f"models=[{reference}]", "cluster.address=local", *idle, *settings),
