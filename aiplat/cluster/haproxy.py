@@ -74,6 +74,8 @@ def environment(folder: Path) -> dict[str, str]:
         # close the client's; what it still has whole, another replica can answer.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_KEPT_BYTES),
+        # Thrice this is how long Serve takes to notice that HAProxy was killed: 30 s otherwise.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         _IN_FRONT: "1",
     }
 
@@ -83,10 +85,12 @@ def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
 
     Replicas are to see the client's address, by which keys may be limited. The pages of statistics
     are for this machine. And a client that found no replica is told to come again: Serve has 500
-    said in place of each of HAProxy's own refusals.
+    said in place of each of HAProxy's own refusals, and 404 while it knows of no application.
     """
     edits = (
         r"/^defaults$/a\    option forwardfor",
+        # Ours is the only application with a route, and has all of them.
+        "s|^ *http-request return status 404 .*|    http-request deny deny_status 503|",
         rf"s|^ *errorfile \([0-9]*\) .*|    errorfile \1 {refusal}|",
         *(rf"s|^ *bind [*]*:{port}$|    bind {LOCALHOST}:{port}|" for port in own_ports),
     )

@@ -20,6 +20,8 @@ frontend prometheus
     bind :{metrics}
 frontend http_frontend
     bind *:8000
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path '%[path]' not found."
 listen stats
   bind *:{stats}
 """
@@ -73,6 +75,8 @@ def test_the_configuration_is_mended_once_however_often_it_starts(
         f"    bind 127.0.0.1:{metrics}",
         "frontend http_frontend",
         "    bind *:8000",
+        "backend default_backend",
+        "    http-request deny deny_status 503",
         "listen stats",
         f"    bind 127.0.0.1:{stats}",
     ]
