@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiplat.__main__ import job_purposes
 from aiplat.config.command import status
+from aiplat.jobs.listing import job_purposes
 from tests.conf.roots import ROOTS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,6 +13,8 @@ from aiplat.jobs.submit_follow import Following
 from aiplat.jobs.submit_run import run
 from aiplat.jobs.submit_table import table_of
 
+_WIDTH = 200
+
 
 def main(config: SubmitConfig) -> None:
     """Do with the cluster's jobs what is asked."""
@@ -22,7 +24,9 @@ def main(config: SubmitConfig) -> None:
         _exit(run(console, config))
     jobs = DashboardJobs(dashboard_of(config.address))
     if config.action == "list":
-        Console(highlight=False).print(table_of(jobs.all()))
+        # A program that reads the table has no use for lines that are cut to the width of a screen.
+        width = None if sys.stdout.isatty() else _WIDTH
+        Console(highlight=False, width=width).print(table_of(jobs.all()))
     elif config.action == "revive":
         from aiplat.cluster.submission.revival import revive
 

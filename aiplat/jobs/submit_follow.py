@@ -96,8 +96,8 @@ class Following:
 class Shown:
     """What was written of a job's log: the lives of before are not shown again."""
 
-    def __init__(self, write: Callable[[str], object] = sys.stdout.write) -> None:
-        self.write_out = write
+    def __init__(self, write: Callable[[str], object] | None = None) -> None:
+        self.write_out = write or sys.stdout.write
         self.life = 0
         self.hides = False
         self.line = ""

@@ -12,16 +12,17 @@ from typing import Any
 
 from rich.console import Console
 
-from aiplat.__main__ import job_purposes
 from aiplat.cluster.submission.client import DashboardJobs, Jobs, Resources, dashboard_of, follow
 from aiplat.cluster.submission.environment import answered, pins, question, runtime_env
 from aiplat.cluster.submission.package import check_size, left_behind, pack, tracked
 from aiplat.cluster.submission.submission import Submission, Supervision, start
 from aiplat.config import command
 from aiplat.config.problems import suggestion
-from aiplat.errors import ClusterError, ConfigError
+from aiplat.errors import ConfigError
 from aiplat.jobs.cluster_schema import SubmitConfig
+from aiplat.jobs.listing import job_purposes
 from aiplat.jobs.submit_follow import Following, hints
+from aiplat.jobs.submit_table import QUESTION
 from aiplat.store import files
 
 # Of a job's metadata: what tells later ones whether this cluster has the libraries.
@@ -127,13 +128,7 @@ def _libraries(console: Console, config: SubmitConfig, jobs: DashboardJobs) -> l
         return []
     if config.environment == "auto" and not _lacks(console, config, jobs):
         return []
-    import ray
-
-    if jobs.ray_version != ray.__version__:
-        raise ClusterError(
-            f"the cluster runs Ray {jobs.ray_version}, and Ray {ray.__version__} is installed "
-            "here: install the cluster's here, or use what its nodes have: environment=cluster"
-        )
+    jobs.check_version()
     return pins(config.extras)
 
 
@@ -146,7 +141,7 @@ def _lacks(console: Console, config: SubmitConfig, jobs: Jobs) -> bool:
     job_id = f"libraries-{uuid.uuid4().hex[:8]}"
     with console.status("Asking which libraries the cluster has"):
         asked = question(config.python, config.extras)
-        jobs.submit(job_id, asked, {}, {"user": getpass.getuser()}, Resources())
+        jobs.submit(job_id, asked, {}, {QUESTION: "libraries"}, Resources())
         follow(jobs, job_id, said.append)
     lacking = answered("".join(said))
     if lacking == []:

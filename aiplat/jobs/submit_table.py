@@ -8,6 +8,8 @@ from rich.table import Table
 from aiplat.cluster.submission.client import JobState
 from aiplat.cluster.submission.submission import SUPERVISOR
 
+# Jobs by which `submit` asked something for itself.
+QUESTION = "question"
 _METADATA = ("user", "project", "experiment")
 
 
@@ -20,9 +22,9 @@ def table_of(states: Iterable[JobState]) -> Table:
             lives[supervisor] = lives.get(supervisor, 0) + 1
     table = Table()
     for column in ("job", "status", *_METADATA, "started", "took", "lives"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for state in listed:
-        if SUPERVISOR not in state.metadata:
+        if not {SUPERVISOR, QUESTION} & state.metadata.keys():
             told = [state.metadata.get(name, "") for name in _METADATA]
             count = str(lives.get(state.id, ""))
             table.add_row(state.id, _status(state), *told, *_times(state), count)

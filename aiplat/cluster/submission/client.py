@@ -170,10 +170,17 @@ class DashboardJobs:
         with _told(url):
             self._client = JobSubmissionClient(url)
 
-    @property
-    def ray_version(self) -> str:
-        """Of the cluster."""
-        return str(self._client.get_version())
+    def check_version(self) -> None:
+        """Raise ClusterError where the cluster runs another Ray than is installed here."""
+        import ray
+
+        # Its `get_version` tells that of the API.
+        there = self._client._server_ray_version
+        if there != ray.__version__:
+            raise ClusterError(
+                f"the cluster runs Ray {there}, and Ray {ray.__version__} is installed here: "
+                "install the cluster's here, or use what its nodes have: environment=cluster"
+            )
 
     def submit(
         self,
