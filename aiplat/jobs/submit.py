@@ -21,7 +21,8 @@ def main(config: SubmitConfig) -> None:
     # The standard output is the job's.
     console = Console(highlight=False, soft_wrap=True, stderr=True)
     if config.action == "run":
-        _exit(run(console, config))
+        _exit_with(run(console, config))
+        return
     jobs = DashboardJobs(dashboard_of(config.address))
     if config.action == "list":
         # A program that reads the table has no use for lines that are cut to the width of a screen.
@@ -47,10 +48,10 @@ def _look_after(console: Console, config: SubmitConfig, jobs: DashboardJobs) -> 
         stop(jobs, job_id)
         console.print(f"{job_id} was asked to end")
     else:
-        _exit(Following(console, job_id, config.address, jobs).run())
+        _exit_with(Following(console, job_id, config.address, jobs).run())
 
 
-def _exit(status: int) -> None:
+def _exit_with(status: int) -> None:
     if status:
         sys.exit(status)
 

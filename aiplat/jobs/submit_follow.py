@@ -53,7 +53,9 @@ class Following:
                 return self._ended(state)
 
     def _ended(self, state: JobState) -> int:
-        if state.status != "SUCCEEDED":
+        if state.exit_status == command.EXIT_INTERRUPTED:
+            self.console.print(f"{self.job_id} was stopped")
+        elif state.status != "SUCCEEDED":
             why = "" if state.exit_code is not None else f": {state.message}"
             self.console.print(f"{self.job_id} {state.status.lower()}{why}", markup=False)
         return state.exit_status
