@@ -1,19 +1,8 @@
 """`python -m aiplat`: list the jobs."""
 
-import ast
 import sys
-from pathlib import Path
 
-
-def job_purposes() -> dict[str, str]:
-    """The first line of each job's docstring, by the job's name; nothing is imported."""
-    purposes = {}
-    for file in sorted((Path(__file__).parent / "jobs").glob("*.py")):
-        source = file.read_text()
-        if '__name__ == "__main__"' in source:
-            text = ast.get_docstring(ast.parse(source)) or ""
-            purposes[file.stem] = text.partition("\n")[0]
-    return purposes
+from aiplat.jobs.listing import job_purposes
 
 
 def main() -> None:

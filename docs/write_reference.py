@@ -6,8 +6,8 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-from aiplat.__main__ import job_purposes
 from aiplat.config.description import description
+from aiplat.jobs.listing import job_purposes
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs/reference"

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from aiplat.__main__ import job_purposes
+from aiplat.jobs.listing import job_purposes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiplat.__main__ import job_purposes
+from aiplat.jobs.listing import job_purposes
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "aiplat"

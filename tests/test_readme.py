@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiplat.__main__ import job_purposes
 from aiplat.config.command import status
+from aiplat.jobs.listing import job_purposes
 from tests.conf.roots import ROOTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def test_a_command_means_something(command: str, capsys: pytest.CaptureFixture[s
 
     given = arguments[2:]
     extra = [] if {"--help", "--cfg"} & set(given) else ["--cfg", "job"]
-    assert status(main, name, ROOTS[name], [*given, *extra]) == 0, capsys.readouterr().err
+    assert status(main, name, ROOTS[name], [*extra, *given]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiplat.cluster.autoscaling import autoscaling_config, autoscaling_environment
 from aiplat.cluster.definition import SIMULATED_GPUS, ClusterDefinition, NodeType
 from aiplat.cluster.growth import tell_growth
-from aiplat.cluster.ports import free_ports
+from aiplat.cluster.ports import free_ports, is_free
 from aiplat.cluster.processes import (
     began,
     descendants,
@@ -65,9 +65,12 @@ def start(cluster: ClusterDefinition, folder: Path) -> LocalCluster:
             f"{cluster.name} runs already at {running.address}: end it first with "
             "'python -m aiplat.jobs.cluster down'"
         )
+    if running:
+        # Its other nodes outlived its head.
+        _kill(list(running.nodes))
     settle_environment()
     folder.mkdir(parents=True, exist_ok=True)
-    port, dashboard_port, client_port = free_ports(3)
+    port, dashboard_port, client_port = _ports(running)
     address = f"{_host_address()}:{port}"
     starter = _Starter(cluster, folder, address)
     try:
@@ -113,6 +116,18 @@ def stop(cluster: LocalCluster, folder: Path) -> int:
     num_processes = _kill(list(cluster.nodes))
     shutil.rmtree(folder)
     return num_processes
+
+
+def _ports(before: LocalCluster | None) -> list[int]:
+    """Of the head, its dashboard and Ray's clients: where those of the cluster before are free,
+    whoever knew its address finds this one.
+    """
+    ports = free_ports(3)
+    if before is not None:
+        known = [int(at.rpartition(":")[2]) for at in (before.address, before.dashboard_url)]
+        if all(map(is_free, known)):
+            ports[:2] = known
+    return ports
 
 
 def _kill(nodes: list[LocalNode]) -> int:

@@ -1,6 +1,9 @@
-"""What an endpoint tells Prometheus, through the address at which each node of Ray is scraped."""
+"""What runs and endpoints tell Prometheus, by the address at which each node of Ray is scraped."""
 
-from ray.util.metrics import Counter, Histogram
+from collections.abc import Mapping
+from typing import Any
+
+from ray.util.metrics import Counter, Gauge, Histogram
 
 from aiplat.serving.metering.usage import UsageRecord
 
@@ -8,6 +11,28 @@ from aiplat.serving.metering.usage import UsageRecord
 _SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
 _ROWS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 _MODEL = ("model", "version")
+
+
+class RunMetrics:
+    """Tells how a training run goes. name: of the run."""
+
+    def __init__(self, name: str) -> None:
+        self._tags = {"run": name}
+        self._speed = Gauge("aiplat_train_rows_per_second", "Rows of all workers.", ("run",))
+        self._wait = Gauge(
+            "aiplat_train_data_wait_fraction", "Of the time: workers wait for data.", ("run",)
+        )
+
+    def follow(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the run."""
+        if event["kind"] == "step":
+            self._speed.set(event["rows_per_s"], self._tags)
+            self._wait.set(event["data_wait_fraction"], self._tags)
+
+    def close(self) -> None:
+        """The run has ended, or waits: what was told last is not so any more."""
+        self._speed.set(0, self._tags)
+        self._wait.set(0, self._tags)
 
 
 class EndpointMetrics:

@@ -13,3 +13,15 @@ def free_ports(count: int) -> list[int]:
         for listener in listeners:
             listener.bind((LOCALHOST, 0))
         return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of this machine."""
+    with socket.socket() as listener:
+        # One that was in use a moment ago is free, too.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", port))
+        except OSError:
+            return False
+    return True

@@ -57,6 +57,8 @@ def node_environment(address: str) -> dict[str, str]:
     autoscaler_port, metric_port = free_ports(2)
     return {
         **os.environ,
+        # Jobs that are submitted run the `python` that is found there.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         # Parts of Ray look for "the" cluster of the machine; it may have others.
         "RAY_ADDRESS": address,
         # A node that starts on a busy machine gives up after half a minute otherwise.

@@ -23,6 +23,7 @@ from aiplat.cluster.group import WorkerGroup, plan_group
 from aiplat.cluster.growth import node_groups
 from aiplat.cluster.last_words import last_words
 from aiplat.cluster.loader import RowBlocks, load_rows
+from aiplat.cluster.metrics import RunMetrics
 from aiplat.cluster.output import forwarded
 from aiplat.cluster.reservation import asking_anew
 from aiplat.cluster.scale import ScaleConfig
@@ -67,9 +68,11 @@ def train_on_cluster(
         job = replace(job, recipe=replace(job.recipe, full_workers=group.most))
     recovery = Recovery(job, task, scale.max_failures, watch)
     waiting = Waiting(group, node_groups())
+    metrics = RunMetrics(job.run_dir.rstrip("/").rpartition("/")[2])
 
     def follow(event: Event) -> None:
         waiting.follow(event)
+        metrics.follow(event)
         recovery.follow(event)
 
     with (
@@ -89,6 +92,8 @@ def train_on_cluster(
             except train.TrainingFailedError as error:
                 ask_for_last_words()
                 recovery.answer(error)
+            finally:
+                metrics.close()
 
 
 def _rehearsed(job: TrainJob, task: Task) -> RowBlocks:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from aiplat.config.compose import Composer, compose, literal, overrides_of, parsed_overrides
 from aiplat.config.description import description
 from aiplat.config.secrets import without_secrets
-from aiplat.config.words import spelled_out
+from aiplat.config.words import cut, spelled_out
 from aiplat.errors import AiplatError, ConfigError
 
 T = TypeVar("T")
@@ -55,7 +55,8 @@ def run_varied(main: Callable[[T, Recompose[T]], None], name: str, root: type[T]
 
 def status(main: Callable[[T], None], name: str, root: type[T], arguments: Sequence[str]) -> int:
     """The exit status of the job: 2 after a fault that the user can mend, 130 after Ctrl-C."""
-    options = _parser(name).parse_intermixed_args(arguments)
+    own, others = cut(root, arguments)
+    options = _parser(name).parse_intermixed_args(own)
     try:
         if options.multirun:
             raise ConfigError(_instead_of_multirun(name, options.overrides))
@@ -63,7 +64,7 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
             sys.stdout.write(description(main, name, root, options.config_dir))
             return 0
         overrides = spelled_out(root, options.overrides)
-        config = compose(name, root, overrides, options.config_dir)
+        config = compose(name, root, [*overrides, *others], options.config_dir)
         if options.cfg:
             sys.stdout.write(to_yaml(config))
             return 0
@@ -75,6 +76,13 @@ def status(main: Callable[[T], None], name: str, root: type[T], arguments: Seque
         sys.stderr.write(f"{name}: interrupted\n")
         return EXIT_INTERRUPTED
     return 0
+
+
+def checked(name: str, root: type[T], arguments: Sequence[str]) -> T:
+    """The configuration that the job `name` would run with. Raises ConfigError."""
+    options = _parser(name).parse_intermixed_args(arguments)
+    overrides = spelled_out(root, options.overrides)
+    return compose(name, root, overrides, options.config_dir)
 
 
 def _exit(code: int) -> NoReturn:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aiplat.cluster.autoscaling import autoscaling_config
-from aiplat.cluster.local import LocalCluster, LocalNode, find, stop
+from aiplat.cluster.local import LocalCluster, LocalNode, _ports, find, stop
+from aiplat.cluster.ports import free_ports
 from aiplat.cluster.processes import began
 from aiplat.errors import ClusterError
 from tests.cluster.render.clusters import defined
@@ -56,6 +57,19 @@ def test_its_processes_are_ended_and_no_other_that_took_a_number(tmp_path: Path)
         for process in (head, stranger):
             process.kill()
             process.wait()
+
+
+def test_a_cluster_that_is_started_again_answers_where_it_did(tmp_path: Path) -> None:
+    free, taken = free_ports(2)
+    with socket.socket() as listener:
+        listener.bind(("", taken))
+        listener.listen()
+        for dashboard, expected in ((free, True), (taken, False)):
+            before = LocalCluster(
+                "local", f"10.0.0.1:{free}", f"http://127.0.0.1:{dashboard}", "", ()
+            )
+            assert (_ports(before)[:2] == [free, dashboard]) is expected
+    assert len(set(_ports(None))) == 3
 
 
 def test_the_autoscaler_is_told_of_made_up_gpus_and_of_no_memory() -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from aiplat.__main__ import job_purposes
 from aiplat.config.compose import compose
 from aiplat.config.description import additions, first_comment
 from aiplat.config.search import conf_dir, groups, listed
 from aiplat.errors import ConfigError
 from aiplat.jobs import schema
+from aiplat.jobs.listing import job_purposes
 from tests.conf.roots import REQUIRED, ROOTS
 
 CONF = conf_dir()

@@ -43,14 +43,18 @@ def launcher_config(cluster: ClusterDefinition) -> Document:
         "setup_commands": [],
         "head_setup_commands": [],
         "worker_setup_commands": [],
-        "head_start_ray_commands": _start(
-            "--head",
-            f"--port={GCS_PORT}",
-            "--autoscaling-config=~/ray_bootstrap_config.yaml",
-            # `ray dashboard` reaches it through SSH; nobody else does.
-            "--dashboard-host=127.0.0.1",
-            f"--dashboard-port={DASHBOARD_PORT}",
-        ),
+        "head_start_ray_commands": [
+            *_start(
+                "--head",
+                f"--port={GCS_PORT}",
+                "--autoscaling-config=~/ray_bootstrap_config.yaml",
+                # `ray dashboard` reaches it through SSH; nobody else does.
+                "--dashboard-host=127.0.0.1",
+                f"--dashboard-port={DASHBOARD_PORT}",
+            ),
+            # What was supervised on a head before; without it, the cluster is as good.
+            f"python -m aiplat.jobs.submit revive storage={cluster.shared_storage} || true",
+        ],
         "worker_start_ray_commands": _start(f"--address=$RAY_HEAD_IP:{GCS_PORT}"),
     }
 

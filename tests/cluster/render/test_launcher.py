@@ -79,7 +79,12 @@ def test_gpus_and_spot_machines_of_google() -> None:
 def test_the_token_is_a_file_that_is_named_and_nothing_listens_outside(provider: str) -> None:
     config = rendered(provider)
     assert config["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
-    (_, head), (_, worker) = config["head_start_ray_commands"], config["worker_start_ray_commands"]
+    _, head, revival = config["head_start_ray_commands"]
+    _, worker = config["worker_start_ray_commands"]
+    # What was supervised on a head before goes on; a cluster where that fails is as good.
+    assert revival == (
+        f"python -m aiplat.jobs.submit revive storage={defined(provider).shared_storage} || true"
+    )
     for command in (head, worker):
         assert "export RAY_AUTH_MODE=token" in command
     assert "--dashboard-host=127.0.0.1" in head
