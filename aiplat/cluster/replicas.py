@@ -152,10 +152,21 @@ class RemoteModel:
 
     async def _ask(self, rows: list[Row]) -> _Reply:
         try:
-            return await self._handle.predict.remote(rows)
+            return await self._ask_once(rows)
         except (RayActorError, ReplicaUnavailableError):
             # The replica died with the request; answering changes nothing, so another one may.
-            return await self._handle.predict.remote(rows)
+            return await self._ask_once(rows)
+
+    async def _ask_once(self, rows: list[Row]) -> _Reply:
+        response = self._handle.predict.remote(rows)
+        try:
+            reply: _Reply = await response
+        except asyncio.CancelledError:
+            # The client left or was told that it took too long. Serve lets the replica know of the
+            # one and not of the other.
+            response.cancel()
+            raise
+        return reply
 
     async def ready(self) -> bool:
         """Whether a replica runs, or none is wanted until someone asks."""
