@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 
+from aiplat.cluster.autoscaling import report_lateness
 from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics
 from aiplat.cluster.replicas import count_endpoints, log_with_serve, open_replica
@@ -46,6 +47,7 @@ class ColocatedEndpoint:
         self._metrics = EndpointMetrics()
         log_with_serve()
         self._replica = open_replica(name, version, config, clock)
+        report_lateness(self, self._replica.lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.

@@ -16,12 +16,14 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
+from aiplat.cluster.autoscaling import report_lateness
 from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics, ReplicaMetrics
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.open import open_gate
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.metering.books import BooksPlace
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.usage import UsageRecord
@@ -83,7 +85,9 @@ def open_replica(
         labels=folder.info.labels,
         metrics=folder.metrics,
     )
-    place = Place(clock.replica, ran, config.max_in_hand)
+    limit_ms = config.autoscaling.slo_p99_ms
+    lateness = None if limit_ms is None else Lateness(limit_ms / 1000)
+    place = Place(clock.replica, ran, config.max_in_hand, lateness)
     replica = Replica(predictor, info, config.batching, given.threads, place)
     replica.warm_up()
     return replica
@@ -100,6 +104,7 @@ class ModelReplica:
         self._books = books.open(clock)
         log_with_serve()
         self._replica = open_replica(name, version, config, clock)
+        report_lateness(self, self._replica.lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.

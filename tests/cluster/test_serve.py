@@ -25,7 +25,7 @@ from aiplat.cluster.session import Session
 from aiplat.errors import ClusterError
 from aiplat.inference.predictor import Predictor
 from aiplat.registry.versions import ModelVersion
-from aiplat.serving.config import BatchingConfig, ServingConfig
+from aiplat.serving.config import AutoscalingConfig, BatchingConfig, ServingConfig
 from aiplat.serving.metering.account import Account
 from aiplat.serving.metering.books import BooksPlace, books_place, settle
 from aiplat.serving.metering.prices import PriceList
@@ -335,3 +335,29 @@ def test_a_client_that_leaves_takes_its_rows_along(
         assert time.monotonic() - asked_at < batching.wait_s / 2
     finally:
         serve.take_down()
+
+
+def test_requests_that_wait_too_long_start_another_replica(
+    cluster: Session, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> None:
+    from aiplat.cluster import serve
+
+    # The load asks for no more; each request waits for others longer than it may take.
+    scaling = AutoscalingConfig(
+        target_ongoing_requests=1000, upscale_delay_s=0, downscale_delay_s=0, slo_p99_ms=30
+    )
+    late = dataclasses.replace(config, autoscaling=scaling)
+    url = serve.deploy({"shapes": version}, late, books).url
+    try:
+        with Asking(url):
+            assert waited(lambda: num_replicas("endpoint") == 2)
+    finally:
+        serve.take_down()
+
+
+def num_replicas(deployment: str) -> int:
+    """Replicas of a deployment that run."""
+    from ray import serve as ray_serve
+
+    application = ray_serve.status().applications["aiplat"]
+    return application.deployments[deployment].replica_states.get("RUNNING", 0)

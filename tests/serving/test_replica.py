@@ -14,6 +14,7 @@ from torch import nn
 
 from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.replica import Place, Replica, join
 from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, OverloadError, Row, RowsError
 from aiplat.tasks.fields import InputField
@@ -154,6 +155,14 @@ def test_more_than_may_wait_are_refused_and_the_others_answered(letters: Letters
     assert [type(outcome) for outcome in outcomes] == [Answers] * 3 + [OverloadError] * 2
 
 
+def test_how_late_requests_are_is_counted_with_those_that_are_refused(letters: Letters) -> None:
+    lateness = Lateness(limit_s=3600)
+    place = Place(max_in_hand=3, lateness=lateness)
+    replica = Replica(letters, INFO, BatchingConfig(), threads=1, place=place)
+    ask_together(replica, [[{"text": str(number)}] for number in range(5)])
+    assert lateness.report() == {"requests": 5, "close": 2, "late": 2, "waited": 2}
+
+
 class Held(Letters):
     """Encodes and answers each batch when it is let to; knows the texts that came so far."""
 
@@ -161,6 +170,7 @@ class Held(Letters):
         super().__init__()
         self.may_encode, self.may_answer = threading.Semaphore(0), threading.Semaphore(0)
         self.encoding: list[str] = []
+        self.num_passes = 0
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         self.encoding += [row["text"] for row in rows]
@@ -168,6 +178,7 @@ class Held(Letters):
         return super().encode(rows)
 
     def predict(self, batch: Batch) -> list[Answer]:
+        self.num_passes += 1
         self.may_answer.acquire()
         return super().predict(batch)
 
@@ -183,7 +194,7 @@ def test_rows_whose_client_left_are_not_computed() -> None:
             return asyncio.create_task(replica.predict([{"text": text}] * rows))
 
         first = ask("first", 1)
-        await until(lambda: not replica._batcher._waiting and len(held.encoding) == 1)
+        await until(lambda: held.num_passes == 1)
         # While the model computes the first, both wait for it.
         left, stayed = ask("left", 2), ask("stayed", 3)
         await until(lambda: len(replica._batcher._waiting) == 5)
