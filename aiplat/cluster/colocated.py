@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import FastAPI
 
 from aiplat.cluster.replicas import http_app, log_with_serve, open_replica
+from aiplat.cluster.scaling_policy import report_lateness
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.metering.books import BooksPlace
@@ -41,6 +42,7 @@ class ColocatedEndpoint:
         self._books = books.open(clock)
         log_with_serve()
         self._replica = open_replica(name, version, config, clock)
+        report_lateness(self, self._replica.lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.

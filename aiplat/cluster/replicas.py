@@ -19,10 +19,12 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics, ReplicaMetrics
+from aiplat.cluster.scaling_policy import report_lateness
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.open import open_gate
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.metering.books import Books, BooksPlace
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.usage import UsageRecord
@@ -89,7 +91,9 @@ def open_replica(
         labels=folder.info.labels,
         metrics=folder.metrics,
     )
-    place = Place(clock.replica, ran, config.max_in_hand)
+    limit_ms = config.autoscaling.slo_p99_ms
+    lateness = None if limit_ms is None else Lateness(limit_ms / 1000)
+    place = Place(clock.replica, ran, config.max_in_hand, lateness)
     replica = Replica(predictor, info, config.batching, given.threads, place)
     replica.warm_up()
     return replica
@@ -106,6 +110,7 @@ class ModelReplica:
         self._books = books.open(clock)
         log_with_serve()
         self._replica = open_replica(name, version, config, clock)
+        report_lateness(self, self._replica.lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.
@@ -198,7 +203,14 @@ class RemoteModel:
 
 
 async def _answer(handle: DeploymentHandle, rows: list[Row]) -> _Reply:
-    reply: _Reply = await handle.predict.remote(rows)
+    response = handle.predict.remote(rows)
+    try:
+        reply: _Reply = await response
+    except asyncio.CancelledError:
+        # The client left or was told that it took too long. Serve lets the replica know of the one
+        # and not of the other.
+        response.cancel()
+        raise
     return reply
 
 

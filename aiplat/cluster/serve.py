@@ -176,7 +176,7 @@ def _computing(config: ServingConfig) -> dict[str, Any]:
         # offers the next request to one that was full, and give it ten a second.
         max_ongoing_requests=config.max_in_hand + _MAX_ENDPOINT_REQUESTS,
         max_queued_requests=config.max_queued_requests,
-        autoscaling_config=_autoscaling(config),
+        autoscaling_config=_autoscaling(config, **_policy(config)),
         max_surge_percent=config.replica.max_surge_percent,
         **_lifetime(config),
     )
@@ -196,6 +196,13 @@ def _autoscaling(config: ServingConfig, **changes: Any) -> dict[str, Any]:
         "look_back_period_s": 5,
         **changes,
     }
+
+
+def _policy(config: ServingConfig) -> dict[str, Any]:
+    """Serve's own, which is by the load, where there is no limit to keep."""
+    if config.autoscaling.slo_p99_ms is None:
+        return {}
+    return {"policy": {"policy_function": "aiplat.cluster.scaling_policy:by_slo"}}
 
 
 def _lifetime(config: ServingConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Ray Serve's own `serve.batch` closes a batch before the model is free to take it
 import asyncio
 import contextlib
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -38,13 +38,17 @@ class Batcher(Generic[Item, Outcome]):
         self._answer = answer
         self._max_batch_size = max_batch_size
         self._wait_s = wait_s
-        self._waiting: deque[tuple[Item, asyncio.Future[Outcome], float]] = deque()
+        # With the time at which each came, the first first.
+        self._waiting: OrderedDict[asyncio.Future[Outcome], tuple[Item, float]] = OrderedDict()
         self._enough = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._pause_s, self._came_at = 0.0, math.inf
 
     async def ask(self, items: Sequence[Item]) -> list[Outcome]:
-        """The outcomes of one caller's items, once batches with them were answered."""
+        """The outcomes of one caller's items, once batches with them were answered.
+
+        A caller that is cancelled takes along those of its items that are in no batch yet.
+        """
         now = asyncio.get_running_loop().time()
         # The first caller has nobody before it.
         pause_s = min(max(now - self._came_at, 0), _LONGEST_S)
@@ -55,12 +59,16 @@ class Batcher(Generic[Item, Outcome]):
     async def _ask(self, item: Item) -> Outcome:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append((item, future, loop.time()))
+        self._waiting[future] = (item, loop.time())
         if len(self._waiting) >= self._max_batch_size:
             self._enough.set()
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._answer_all())
-        return await future
+        try:
+            return await future
+        finally:
+            # Whoever leaves takes the item along; it would hold a place in a batch.
+            self._waiting.pop(future, None)
 
     async def _answer_all(self) -> None:
         while self._waiting:
@@ -71,7 +79,7 @@ class Batcher(Generic[Item, Outcome]):
         if len(self._waiting) >= self._max_batch_size or self._pause_s > self._wait_s:
             return
         self._enough.clear()
-        _, _, arrived = self._waiting[0]
+        _, arrived = next(iter(self._waiting.values()))
         left_s = arrived + self._wait_s - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._enough.wait(), max(left_s, 0))
@@ -95,8 +103,8 @@ class Batcher(Generic[Item, Outcome]):
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
         while self._waiting and len(batch) < self._max_batch_size:
-            item, future, _ = self._waiting.popleft()
-            # Whoever asked may have gone meanwhile.
+            future, (item, _) = self._waiting.popitem(last=False)
+            # Whoever asked may have been told to go just now.
             if not future.done():
                 batch.append((item, future))
         return batch

@@ -41,6 +41,9 @@ class AutoscalingConfig:
     target_ongoing_requests: requests a replica should have in hand; more of them add replicas.
     upscale_delay_s: how long the load must ask for more replicas before they start.
     downscale_delay_s: how long the load must do with fewer before some are let go.
+    slo_p99_ms: what the 99th percentile of the time from a request's arrival at a replica to its
+        answer should stay below. Where it does not because requests wait, a replica is added, one
+        at a time, and none is let go while it is close to that; null: only the load counts.
     """
 
     min_replicas: int = 1
@@ -48,6 +51,7 @@ class AutoscalingConfig:
     target_ongoing_requests: float = 16.0
     upscale_delay_s: float = 5.0
     downscale_delay_s: float = 120.0
+    slo_p99_ms: float | None = None
 
     def __post_init__(self) -> None:
         _require_at_least("min_replicas", self.min_replicas, 0)
@@ -56,6 +60,8 @@ class AutoscalingConfig:
             raise ConfigError(
                 f"target_ongoing_requests is {self.target_ongoing_requests}, expected more than 0"
             )
+        if self.slo_p99_ms is not None and self.slo_p99_ms <= 0:
+            raise ConfigError(f"slo_p99_ms is {self.slo_p99_ms}, expected more than 0, or null")
         _require_at_least("upscale_delay_s", self.upscale_delay_s, 0)
         _require_at_least("downscale_delay_s", self.downscale_delay_s, 0)
 

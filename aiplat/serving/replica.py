@@ -19,6 +19,7 @@ from aiplat.inference.predictor import RowError
 from aiplat.serving.batching import Batcher
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.fields import FieldError, check_pixels
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.schemas import model_row
 from aiplat.serving.served import (
     Answer,
@@ -58,12 +59,13 @@ class Place:
     """What a replica is among others.
 
     name: of this copy. ran: told the rows and the seconds of each pass. max_in_hand: requests at
-    once; the next are refused.
+    once; the next are refused. lateness: told how long requests take; None: nobody asks.
     """
 
     name: str = ""
     ran: Callable[[int, float], None] = lambda _, __: None
     max_in_hand: int = 1000
+    lateness: Lateness | None = None
 
 
 _ALONE = Place()
@@ -72,7 +74,7 @@ _ALONE = Place()
 class Replica:
     """Answers requests, joining their rows, and tells a bad row from a bug.
 
-    threads: of the model's arithmetic.
+    threads: of the model's arithmetic. lateness: as of its place.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Replica:
         self._in_hand, self._max_in_hand = 0, place.max_in_hand
         self.info = info
         self._name, self._ran = place.name, place.ran
+        self.lateness = place.lateness
         self._predictor = predictor
         self._images = [field.name for field in info.inputs if field.kind == "image"]
         self._batching = batching
@@ -113,15 +116,20 @@ class Replica:
         Raises RowsError where they are at fault, OverloadError where too many wait already.
         """
         if self._in_hand >= self._max_in_hand:
+            if self.lateness is not None:
+                self.lateness.refused()
             raise OverloadError(f"too many requests wait for {self.info.name}")
+        came_at = time.perf_counter()
         self._in_hand += 1
         try:
-            return await self._answered(rows)
+            answers = await self._answered(rows, came_at)
         finally:
             self._in_hand -= 1
+        if self.lateness is not None:
+            self.lateness.answered(time.perf_counter() - came_at, answers.queue_s)
+        return answers
 
-    async def _answered(self, rows: Sequence[Row]) -> Answers:
-        came_at = time.perf_counter()
+    async def _answered(self, rows: Sequence[Row], came_at: float) -> Answers:
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(self._encoding, self._encode, rows)
         passed = await self._batcher.ask(encoded)

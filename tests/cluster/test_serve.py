@@ -25,10 +25,11 @@ from aiplat.cluster.session import Session
 from aiplat.errors import ClusterError
 from aiplat.inference.predictor import Predictor
 from aiplat.registry.versions import ModelVersion
-from aiplat.serving.config import BatchingConfig, ServingConfig
+from aiplat.serving.config import AutoscalingConfig, BatchingConfig, ServingConfig
 from aiplat.serving.metering.account import Account
 from aiplat.serving.metering.books import BooksPlace, books_place, settle
 from aiplat.serving.metering.prices import PriceList
+from aiplat.serving.metering.usage import UsageRecord
 from tests.serving.shapes import picture, shapes_folder
 
 # Ray Serve declares and uses its own deprecated settings.
@@ -232,7 +233,7 @@ def test_the_books_close_though_replicas_and_endpoint_are_killed(
     assert 0 < found.attributed_s < found.replica_s
 
 
-def waited(true: Callable[[], bool], seconds: float = 60) -> bool:
+def waited(true: Callable[[], object], seconds: float = 60) -> bool:
     """Whether it becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -295,3 +296,68 @@ def test_an_update_that_fails_leaves_what_answers_and_taking_down_leaves_the_oth
     assert not serve.take_down()
     assert stranger.remote().result() == "still here"
     ray_serve.delete("stranger")
+
+
+@pytest.mark.parametrize("colocate", [True, False])
+def test_a_client_that_leaves_takes_its_rows_along(
+    cluster: Session,
+    version: ModelVersion,
+    config: ServingConfig,
+    books: BooksPlace,
+    colocate: bool,
+) -> None:
+    from aiplat.cluster import serve
+
+    # Rows wait until there are eight.
+    batching = BatchingConfig(max_batch_size=8, wait_s=30)
+    patient = dataclasses.replace(config, colocate=colocate, batching=batching)
+    began_at = time.time()
+    url = serve.deploy({"shapes": version}, patient, books).url
+    try:
+        body = as_json([{"image": picture(3), "text": "is it?"}])
+        leaving = http.client.HTTPConnection(url.removeprefix("http://"))
+        kind = {"Content-Type": "application/json"}
+        leaving.request("POST", "/v1/models/shapes:predict", body, kind)
+        time.sleep(2)
+        leaving.close()
+        with closing(books.open_ledger()) as ledger:
+
+            def left() -> list[UsageRecord]:
+                records = ledger.records(began_at, math.inf)
+                return [record for record in records if record.status == 499]
+
+            assert waited(left, 20), "nobody noticed that the client left"
+            (record,) = left()
+        assert (record.rows, record.compute_s, record.replica) == (1, 0, "")
+        # Were the row still there, the last one of these would wait in vain.
+        asked_at = time.monotonic()
+        assert send(predict_url(url), as_json([{"image": picture(3), "text": "so?"}] * 8))[0] == 200
+        assert time.monotonic() - asked_at < batching.wait_s / 2
+    finally:
+        serve.take_down()
+
+
+def test_requests_that_wait_too_long_start_another_replica(
+    cluster: Session, version: ModelVersion, config: ServingConfig, books: BooksPlace
+) -> None:
+    from aiplat.cluster import serve
+
+    # The load asks for no more; each request waits for others longer than it may take.
+    scaling = AutoscalingConfig(
+        target_ongoing_requests=1000, upscale_delay_s=0, downscale_delay_s=0, slo_p99_ms=30
+    )
+    late = dataclasses.replace(config, autoscaling=scaling)
+    url = serve.deploy({"shapes": version}, late, books).url
+    try:
+        with Asking(url):
+            assert waited(lambda: num_replicas("endpoint") == 2)
+    finally:
+        serve.take_down()
+
+
+def num_replicas(deployment: str) -> int:
+    """Replicas of a deployment that run."""
+    from ray import serve as ray_serve
+
+    application = ray_serve.status().applications["aiplat"]
+    return application.deployments[deployment].replica_states.get("RUNNING", 0)

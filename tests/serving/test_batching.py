@@ -133,6 +133,23 @@ def test_an_item_nobody_waits_for_is_left_out() -> None:
     run(scene)
 
 
+def test_who_leaves_holds_no_place_in_a_batch() -> None:
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=3, wait_s=3600)
+        leaving = asyncio.create_task(batcher.ask([0, 1]))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        model.gate.release()
+        # With a place for those who left it would go with less than three.
+        assert await asyncio.gather(*asked(batcher, range(2, 5))) == [4, 6, 8]
+        assert model.batches == [[2, 3, 4]]
+
+    run(scene)
+
+
 def test_a_failure_is_told_to_all_of_its_batch_and_to_no_other() -> None:
     async def answer(items: list[int]) -> list[int]:
         if 1 in items:

@@ -30,6 +30,7 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (AutoscalingConfig, {"min_replicas": 3, "max_replicas": 2}, "max_replicas is 2"),
         (AutoscalingConfig, {"min_replicas": 0, "max_replicas": 0}, "max_replicas is 0"),
         (AutoscalingConfig, {"target_ongoing_requests": 0}, "more than 0"),
+        (AutoscalingConfig, {"slo_p99_ms": 0}, "slo_p99_ms is 0, expected more than 0, or null"),
         (BatchingConfig, {"max_batch_size": 0}, "max_batch_size is 0"),
         (ReplicaConfig, {"num_gpus": -1}, "num_gpus is -1"),
         (ReplicaConfig, {"engine": "openvno"}, "engine is 'openvno', expected one of auto, eager"),

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.replica import Place, Replica, join
 from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, OverloadError, Row, RowsError
 from aiplat.tasks.fields import InputField
@@ -151,6 +153,88 @@ def test_more_than_may_wait_are_refused_and_the_others_answered(letters: Letters
     requests = [[{"text": str(number)}] for number in range(5)]
     outcomes = ask_together(replica, requests)
     assert [type(outcome) for outcome in outcomes] == [Answers] * 3 + [OverloadError] * 2
+
+
+def test_how_late_requests_are_is_counted_with_those_that_are_refused(letters: Letters) -> None:
+    lateness = Lateness(limit_s=3600)
+    place = Place(max_in_hand=3, lateness=lateness)
+    replica = Replica(letters, INFO, BatchingConfig(), threads=1, place=place)
+    ask_together(replica, [[{"text": str(number)}] for number in range(5)])
+    assert lateness.report() == {"requests": 5, "close": 2, "late": 2, "waited": 2}
+
+
+class Held(Letters):
+    """Encodes and answers each batch when it is let to; knows the texts that came so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_encode, self.may_answer = threading.Semaphore(0), threading.Semaphore(0)
+        self.encoding: list[str] = []
+        self.num_passes = 0
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        self.encoding += [row["text"] for row in rows]
+        self.may_encode.acquire()
+        return super().encode(rows)
+
+    def predict(self, batch: Batch) -> list[Answer]:
+        self.num_passes += 1
+        self.may_answer.acquire()
+        return super().predict(batch)
+
+
+def test_rows_whose_client_left_are_not_computed() -> None:
+    async def scene() -> None:
+        held = Held()
+        config = BatchingConfig(max_batch_size=4, wait_s=0)
+        replica = Replica(held, INFO, config, threads=1, place=Place(max_in_hand=3))
+
+        def ask(text: str, rows: int) -> asyncio.Task[Answers]:
+            held.may_encode.release()
+            return asyncio.create_task(replica.predict([{"text": text}] * rows))
+
+        first = ask("first", 1)
+        await until(lambda: held.num_passes == 1)
+        # While the model computes the first, both wait for it.
+        left, stayed = ask("left", 2), ask("stayed", 3)
+        await until(lambda: len(replica._batcher._waiting) == 5)
+        left.cancel()
+        await asyncio.wait([left])
+        for _ in range(2):
+            held.may_answer.release()
+        assert [len((await each).rows) for each in (first, stayed)] == [1, 3]
+        assert held.sizes == [1, 3]
+        # Nor does it count among those in hand.
+        for _ in range(3):
+            held.may_answer.release()
+        together = [ask("again", 1) for _ in range(3)]
+        assert [len((await each).rows) for each in together] == [1, 1, 1]
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_rows_whose_client_left_are_not_encoded() -> None:
+    async def scene() -> None:
+        held = Held()
+        replica = Replica(held, INFO, BatchingConfig(), threads=1)
+        busy = [asyncio.create_task(replica.predict([{"text": "busy"}])) for _ in range(2)]
+        await until(lambda: len(held.encoding) == 2)
+        left = asyncio.create_task(replica.predict([{"text": "left"}]))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait([left])
+        for _ in range(4):
+            held.may_encode.release()
+            held.may_answer.release()
+        await asyncio.gather(*busy, replica.predict([{"text": "later"}]))
+        assert held.encoding == ["busy", "busy", "later"]
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 def test_a_lost_device_is_reported_instead_of_tried_again(

@@ -1,13 +1,17 @@
+import asyncio
 import base64
 import json
 import logging
 from collections.abc import Callable, Sequence
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
+from aiplat.serving.metering.account import Account
+from aiplat.serving.metering.prices import Price, PriceList
 from aiplat.serving.metering.spool import SpoolError
 from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.served import Answers, OverloadError, Row
@@ -90,6 +94,41 @@ def test_a_request_that_is_not_answered_is_taken_down_with_its_status(
     client = client_of(Busy(model.info, model.predictor), config, records.append)
     assert client.post(PREDICT, json=body).status_code == 503
     assert [(record.status, record.rows) for record in records] == [(503, 2)]
+
+
+class Slow(LocalModel):
+    """Answers some day."""
+
+    async def predict(self, rows: Sequence[Row]) -> Answers:
+        self.asked.extend(rows)
+        await asyncio.sleep(3600)
+        raise NotImplementedError
+
+
+def test_a_request_whose_client_left_is_taken_down_and_has_used_nothing(
+    model: LocalModel, config: ServingConfig, body: dict[str, object]
+) -> None:
+    records: list[UsageRecord] = []
+    slow = Slow(model.info, model.predictor)
+    app = create_app({"reds": slow}, config, record=records.append)
+
+    async def scene() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            asking = asyncio.create_task(client.post(PREDICT, json=body))
+            while not slow.asked:
+                await asyncio.sleep(0.001)
+            # As Serve does when the connection is closed.
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert asking.cancelled()
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+    (record,) = records
+    assert (record.status, record.rows, record.compute_s, record.replica) == (499, 2, 0, "")
+    prices = PriceList(default=Price(per_1000_requests=9, per_compute_second=9))
+    (charge,) = Account(prices).add(records).charges()
+    assert (charge.requests, charge.refused, charge.amount) == (0, 1, 0)
 
 
 def test_what_asks_no_model_is_not_taken_down(model: LocalModel, config: ServingConfig) -> None:
