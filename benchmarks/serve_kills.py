@@ -20,6 +20,7 @@ import sys
 import time
 from collections import defaultdict
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -157,6 +158,7 @@ def main() -> None:
     )
     key = made.stdout.decode().strip()
     began_at = time.time()
+    since = f"since={datetime.now(UTC):%Y-%m-%dT%H:%M}"
     settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
     endpoint = Endpoint(reference, settings)
     clients = Clients(model, key)
@@ -165,7 +167,7 @@ def main() -> None:
     finally:
         endpoint.stop()
     # It brings home what killed processes left on the disk.
-    told = subprocess.run(job("usage", "format=json"), check=True, stdout=subprocess.PIPE)
+    told = subprocess.run(job("usage", since, "format=json"), check=True, stdout=subprocess.PIPE)
     books: dict[str, Any] = json.loads(told.stdout)
     with closing(books_place(STORAGE, None).open_ledger()) as ledger:
         records = [
@@ -181,7 +183,7 @@ def main() -> None:
         f"{len(set(known) - set(clients.answered))} of answers that were cut off; "
         f"requests that failed: {dict(clients.failed)}"
     )
-    print(f"books of this month: {books['reconciliation']}")
+    print(f"books since the start: {books['reconciliation']}")
     sys.exit(1 if lost else 0)
 
 

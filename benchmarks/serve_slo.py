@@ -24,6 +24,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -135,6 +136,7 @@ def main() -> None:
         stdout=subprocess.PIPE,
     )
     key = made.stdout.decode().strip()
+    since = f"since={datetime.now(UTC):%Y-%m-%dT%H:%M}"
     settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
     server = subprocess.Popen(
         job("serve", f"models=[{reference}]", "cluster.address=local", *settings),
@@ -153,7 +155,7 @@ def main() -> None:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
-    told = subprocess.run(job("usage", "format=json"), check=True, stdout=subprocess.PIPE)
+    told = subprocess.run(job("usage", since, "format=json"), check=True, stdout=subprocess.PIPE)
     books: dict[str, Any] = json.loads(told.stdout)
     prefix = key.split("_")[1]
     charges = [charge for charge in books["charges"] if charge["key"] == prefix]
@@ -162,7 +164,7 @@ def main() -> None:
     print(
         f"usage records: {answered} answered, {compute_s / max(answered, 1) * 1000:.1f} ms of the"
     )
-    print(f"  model each; books of this month: {books['reconciliation']}")
+    print(f"  model each; books since the start: {books['reconciliation']}")
 
 
 if __name__ == "__main__":
