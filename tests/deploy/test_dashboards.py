@@ -17,7 +17,7 @@ SUFFIXES = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum
 def ours() -> dict[str, list[str]]:
     """What Prometheus calls each metric of aiplat's, by the name it has in the code."""
     tree = ast.parse((ROOT / "aiplat/cluster/metrics.py").read_text())
-    found = {}
+    found: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             for suffix in SUFFIXES.get(node.func.id, []):
