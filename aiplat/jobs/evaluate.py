@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from aiplat.cluster.session import connect
 from aiplat.config import command, targets
 from aiplat.datasets.catalog import find_version
 from aiplat.datasets.versions import DatasetVersion
+from aiplat.jobs.joining import joined
 from aiplat.jobs.schema import EvaluateConfig, EvaluationData
 from aiplat.registry.mlflow import Registry
 from aiplat.store import files
@@ -30,7 +30,7 @@ def main(config: EvaluateConfig) -> None:
     from aiplat.tracking.tracker import run_record
 
     predictor = Predictor.open(folder.path, "cpu")
-    with connect(config.cluster), Progress(console=console) as progress:
+    with joined(console, config.cluster), Progress(console=console) as progress:
         from aiplat.cluster.evaluate import EvaluateJob, evaluate_split
 
         bar = progress.add_task(f"measuring {model.id}", total=num_rows)

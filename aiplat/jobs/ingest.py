@@ -6,7 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aiplat.cluster.session import connect
 from aiplat.config.command import run
 from aiplat.config.targets import build
 from aiplat.datasets.archives import SUFFIXES, unpacked
@@ -14,6 +13,7 @@ from aiplat.datasets.config import IngestOptions
 from aiplat.datasets.convert import IngestResult
 from aiplat.datasets.report import render
 from aiplat.errors import ConfigError
+from aiplat.jobs.joining import joined
 from aiplat.jobs.schema import IngestConfig
 
 
@@ -24,7 +24,7 @@ def main(config: IngestConfig) -> None:
     options = IngestOptions(config.on_error, config.split, config.shard_bytes)
     with unpacked(config.source, config.storage) as node:
         source = build(node)
-        with connect(config.cluster), _progress(console) as progress:
+        with joined(console, config.cluster), _progress(console) as progress:
             from aiplat.cluster.ingest import ingest
 
             stages = _Stages(progress)

@@ -5,10 +5,10 @@ from pathlib import PurePath
 
 from rich.console import Console
 
-from aiplat.cluster.session import connect
 from aiplat.config import command
 from aiplat.datasets.catalog import LATEST, find_version
 from aiplat.errors import ConfigError
+from aiplat.jobs.joining import joined
 from aiplat.jobs.schema import PredictConfig
 from aiplat.registry.mlflow import Registry
 from aiplat.registry.versions import ModelVersion
@@ -33,7 +33,7 @@ def main(config: PredictConfig) -> None:
 
     predictor = Predictor.open(folder.path, "cpu")
     blocks = file_rows(config.input.path, predictor.task_inputs) if config.input.path else []
-    with connect(config.cluster), console.status(f"answering with {model.id}"):
+    with joined(console, config.cluster), console.status(f"answering with {model.id}"):
         from aiplat.cluster.predict import BatchJob, predict_files, predict_split
 
         job = BatchJob(model, predictor, config.inference, target, config.num_workers)

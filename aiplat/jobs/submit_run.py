@@ -134,7 +134,7 @@ def _libraries(console: Console, config: SubmitConfig, jobs: DashboardJobs) -> l
 
 def _lacks(console: Console, config: SubmitConfig, jobs: Jobs) -> bool:
     """Whether the nodes lack libraries: as an earlier job was told, else by asking the head."""
-    for state in jobs.all():
+    for state in [] if config.extras else jobs.all():
         if known := state.metadata.get(ENVIRONMENT):
             return known == "install"
     said: list[str] = []

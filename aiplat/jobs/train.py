@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 
-from aiplat.cluster.session import connect
 from aiplat.config import command, targets
 from aiplat.datasets.catalog import find_version
+from aiplat.jobs.joining import joined
 from aiplat.jobs.schema import TrainConfig
 from aiplat.store import files
 
@@ -33,7 +33,7 @@ def main(config: TrainConfig) -> None:
         if result is None:
             # The first start of a tracker makes a database, which takes as long as a cluster.
             opening = ThreadPoolExecutor(1).submit(tracker.open)
-            with RunLog(run.uri) as log, connect(config.cluster) as session:
+            with RunLog(run.uri) as log, joined(console, config.cluster) as session:
                 from aiplat.cluster.train import train_on_cluster
 
                 opening.result()

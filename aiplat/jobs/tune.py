@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 
-from aiplat.cluster.session import connect
 from aiplat.config import command, targets
 from aiplat.datasets.catalog import find_version
 from aiplat.errors import ConfigError
+from aiplat.jobs.joining import joined
 from aiplat.jobs.schema import TrainConfig
 from aiplat.store import files
 
@@ -44,7 +44,7 @@ def main(config: TrainConfig, recompose: command.Recompose[TrainConfig]) -> None
                     opened.tracking_id,
                     watch.say,
                 )
-                with connect(config.cluster):
+                with joined(console, config.cluster):
                     from aiplat.cluster.tune import tune_on_cluster
 
                     with watch, trials, sinks:

@@ -67,7 +67,7 @@ def run_job(
 ) -> RunJob:
     """Run a job on the cluster there is; the answer is what it printed."""
     for job in (evaluate, predict):
-        monkeypatch.setattr(job, "connect", lambda _config: nullcontext(cluster))
+        monkeypatch.setattr(job, "joined", lambda _console, _config: nullcontext(cluster))
 
     def run(main: Any, name: str, root: type[Any], *overrides: str) -> str:
         code = status(main, name, root, [f"storage={storage}", *overrides])

@@ -16,6 +16,7 @@ from aiplat.errors import ClusterError
 
 _ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _PAUSE_S = 1.0
+_ADDRESS = "RAY_API_SERVER_ADDRESS"
 _EXIT_FAILED, _EXIT_STOPPED, _EXIT_SIGNAL = 1, 130, 128
 # What failed is told by the job's log, or by how its libraries were installed.
 _NO_DEATH = ("RUNTIME_ENV_SETUP_FAILURE", "JOB_ENTRYPOINT_COMMAND_START_ERROR")
@@ -139,7 +140,7 @@ def dashboard_of(address: str) -> str:
         return address.rstrip("/")
     settle_environment()
     if address == "auto":
-        given = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS", "")
+        given = os.environ.get(_ADDRESS) or os.environ.get("RAY_ADDRESS", "")
         if given.startswith(("http://", "https://")):
             return given.rstrip("/")
     found = address_of(ClusterConfig(address=address))
@@ -160,14 +161,12 @@ class DashboardJobs:
     def __init__(self, url: str) -> None:
         self.url = url
         settle_environment()
-        # It goes before the address that Ray's client is given.
-        os.environ["RAY_API_SERVER_ADDRESS"] = url
         from ray.job_submission import JobSubmissionClient
 
         # They tell of every upload and connection.
         for name in ("job.sdk", "dashboard_sdk"):
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
-        with _told(url):
+        with _told(url), _own_address(url):
             self._client = JobSubmissionClient(url)
 
     def check_version(self) -> None:
@@ -255,6 +254,20 @@ def _state(job: Any) -> JobState:
         started=job.start_time / 1000 if job.start_time else None,
         ended=job.end_time / 1000 if job.end_time else None,
     )
+
+
+@contextmanager
+def _own_address(url: str) -> Iterator[None]:
+    """Ray takes what its variable says rather than the address that its client is given."""
+    before = os.environ.get(_ADDRESS)
+    os.environ[_ADDRESS] = url
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ADDRESS]
+        else:
+            os.environ[_ADDRESS] = before
 
 
 @contextmanager

@@ -24,15 +24,14 @@ def tracked(folder: Path) -> list[str]:
     listed = _git(folder, "--cached")
     if not listed:
         raise ConfigError(f"git tracks no file below {folder}: only what it tracks travels")
-    ignored = set()
-    if (folder / IGNORE_FILE).is_file():
-        ignored = set(_git(folder, "--cached", "--ignored", f"--exclude-from={IGNORE_FILE}"))
+    left_out = _left_out(folder)
+    ignored = set(_git(folder, "--cached", "--ignored", *left_out)) if left_out else set()
     return [name for name in listed if name not in ignored and (folder / name).is_file()]
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Files below `folder` that git neither tracks nor is told to ignore."""
-    return _git(folder, "--others", "--exclude-standard")
+    """Files below `folder` that would travel if git tracked them, and that it was not told of."""
+    return _git(folder, "--others", "--exclude-standard", *_left_out(folder))
 
 
 def everything(folder: Path) -> list[str]:
@@ -64,6 +63,11 @@ def check_size(archive: Path, limit_mb: int) -> None:
         f"max_package_mb={limit_mb}; the largest files: {named}. Name what the job can do without "
         f"in {IGNORE_FILE}, and put data into the storage"
     )
+
+
+def _left_out(folder: Path) -> list[str]:
+    """The option by which git leaves out what .rayignore names."""
+    return [f"--exclude-from={IGNORE_FILE}"] if (folder / IGNORE_FILE).is_file() else []
 
 
 def _mb(size: int) -> str:

@@ -101,14 +101,15 @@ class Watcher:
 
     def _follow(self, job_id: str, write: Callable[[str], None]) -> JobState:
         """As `follow`; a dashboard that is started again is waited for."""
-        for left in reversed(range(_TRIES)):
+        left = _TRIES
+        while True:
             try:
                 return follow(self.jobs, job_id, write)
             except UnreachableError:
+                left -= 1
                 if not left:
                     raise
                 time.sleep(_BETWEEN_TRIES_S)
-        raise AssertionError("the last try returns or raises")
 
     def _backoff_s(self, life: int) -> float:
         if life == 1:

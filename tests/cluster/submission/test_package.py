@@ -30,6 +30,7 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "gone.py").unlink()
     (folder / "new.py").write_text("")
     (folder / "run.log").write_text("")
+    (folder / "docs/new.md").write_text("")
     return folder
 
 
