@@ -52,7 +52,6 @@ class EndpointMetrics:
         self._refusals = Counter(
             "aiplat_refusals", "Requests that were not let in, by why.", ("reason",)
         )
-
         self._mirrored = Counter(
             "aiplat_mirrored", "Requests that two versions were to be asked with.", ("outcome",)
         )
