@@ -4,12 +4,14 @@ Serve's REST API replaces whatever runs on the cluster; `deploy` and `take_down`
 application only.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import httpx
 from ray import serve
 
 from aiplat.cluster.replicas import (
@@ -31,6 +33,7 @@ _MAX_ENDPOINT_REQUESTS = 1000
 _ENDPOINT_TARGET_REQUESTS = 64
 _MAX_START_TRIES = 2
 _POLL_S = 0.5
+_PROXY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,24 @@ def deploy(
     try:
         serve.run_many([target], wait_for_applications_running=False)
         wait_until_ready(config)
+        _wait_until_reached(url)
         return Deployed(url, tuple(describe(name) for name in models))
     except BaseException:
         if is_new:
             take_down()
         raise
+
+
+def _wait_until_reached(url: str) -> None:
+    """Return when the proxy knows of the endpoint, which it learns a moment after it is ready."""
+    deadline = time.monotonic() + _PROXY_S
+    with httpx.Client(trust_env=False, timeout=_PROXY_S) as client:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{url}/healthz").status_code == httpx.codes.OK:
+                    return
+            time.sleep(_POLL_S / 5)
+    raise ClusterError(f"the endpoint is ready, but {url} has not answered for {_PROXY_S:g} s")
 
 
 def describe(name: str) -> ModelInfo:
