@@ -11,7 +11,11 @@ from aiplat.cluster.submission.record import Record
 from aiplat.cluster.submission.submission import Submission, Supervision
 from aiplat.cluster.submission.watcher import Watcher
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    # Ray's client asks aiohttp for it so.
+    pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning"),
+]
 
 # Killed the first time, by what it is told to leave behind then.
 CODE = """
