@@ -27,7 +27,7 @@ import httpx
 import psutil
 
 from aiplat.serving.metering.books import books_place
-from benchmarks.serve_slo import PORT, STORAGE, URL, job, photo, wait_until_ready
+from benchmarks.serve_slo import PORT, STORAGE, URL, job, make_key, photo, wait_until_ready
 
 CLIENTS = 4
 CALM_S = 4.0
@@ -151,12 +151,7 @@ def main() -> None:
     reference, *rest = sys.argv[1:]
     times = next((int(word) for word in rest if word.isdecimal()), 5)
     model = reference.partition("@")[0].partition(":")[0]
-    made = subprocess.run(
-        job("keys", "create", "owner=serve_kills", "expires=1d", "quiet=true"),
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    key = made.stdout.decode().strip()
+    key = make_key("serve_kills")
     began_at = time.time()
     since = f"since={datetime.now(UTC):%Y-%m-%dT%H:%M}"
     settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]

@@ -96,6 +96,16 @@ def job(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"aiplat.jobs.{name}", *arguments, f"storage={STORAGE}"]
 
 
+def make_key(owner: str) -> str:
+    """An API key that is good for a day."""
+    made = subprocess.run(
+        job("keys", "create", f"owner={owner}", "expires=1d", "quiet=true"),
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return made.stdout.decode().strip()
+
+
 def wait_until_ready(server: "subprocess.Popen[bytes]") -> None:
     """Return when the endpoint answers."""
     while server.poll() is None:
@@ -130,12 +140,7 @@ def main() -> None:
     numbers = [float(word) for word in rest if "=" not in word]
     rate, seconds = (*numbers, *(50.0, 300.0)[len(numbers) :])
     model = reference.partition("@")[0].partition(":")[0]
-    made = subprocess.run(
-        job("keys", "create", "owner=serve_slo", "expires=1d", "quiet=true"),
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    key = made.stdout.decode().strip()
+    key = make_key("serve_slo")
     since = f"since={datetime.now(UTC):%Y-%m-%dT%H:%M}"
     settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
     server = subprocess.Popen(

@@ -31,7 +31,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.serve_slo import job, photo
+from benchmarks.serve_slo import job, make_key, photo
 
 STORAGE = str(Path(os.environ.get("STORAGE", "storage")).resolve())
 PEERS = str(Path(os.environ.get("PEERS", ".peers")).resolve())
@@ -177,12 +177,7 @@ def main() -> None:
     mode = next((word for word in rest if word in ("same", "defaults")), "same")
     numbers = [float(word) for word in rest if word not in ("same", "defaults")]
     rounds, seconds = (*numbers, *(3.0, 15.0)[len(numbers) :])
-    made = subprocess.run(
-        job("keys", "create", "owner=serve_vs_peers", "expires=1d", "quiet=true"),
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    key = made.stdout.decode().strip()
+    key = make_key("serve_vs_peers")
     seen: defaultdict[tuple[str, int], list[Seen]] = defaultdict(list)
     for turn in range(int(rounds)):
         # Whoever comes first in a round does so in turn, too.

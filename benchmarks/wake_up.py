@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.serve_slo import PORT, URL, job, photo, wait_until_ready
+from benchmarks.serve_slo import PORT, URL, job, make_key, photo, wait_until_ready
 
 IDLE_S = 5
 TOKEN = Path("~/.ray/auth_token").expanduser()
@@ -103,12 +103,7 @@ def main() -> None:
     numbers = [int(word) for word in rest if "=" not in word]
     count, times = (*numbers, *(200, 3)[len(numbers) :])
     model = reference.partition("@")[0].partition(":")[0]
-    made = subprocess.run(
-        job("keys", "create", "owner=wake_up", "expires=1d", "quiet=true"),
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    key = made.stdout.decode().strip()
+    key = make_key("wake_up")
     settings = [
         f"serve.port={PORT}",
         f"cluster.dashboard_port={DASHBOARD_PORT}",
