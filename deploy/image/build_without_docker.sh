@@ -37,12 +37,15 @@ echo "system-certs = true" >"$work/uv.toml"
 printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$work/pip.conf"
 [ -z "${UV_CONFIG:-}" ] || cp "$UV_CONFIG" "$work/uv.toml"
 [ -z "${PIP_CONFIG:-}" ] || cp "$PIP_CONFIG" "$work/pip.conf"
-"${buildah[@]}" bud --isolation chroot --pull-never --format docker \
+# Without a target, older ones build every stage, the notebooks' too: each is a copy of gigabytes.
+"${buildah[@]}" bud --isolation chroot --pull-never --format docker --target aiplat \
     --build-arg BASE_IMAGE="$base" \
     --secret id=uv_config,src="$work/uv.toml" --secret id=pip_config,src="$work/pip.conf" \
     --volume "$ca:/etc/ssl/certs/ca-certificates.crt:ro" \
     -f deploy/image/Dockerfile -t "$image" "$@" .
 
-container=$("${buildah[@]}" from --pull-never "$image")
+# What it can do, and whether anything is wrong with it here; buildah itself would give it few files to open.
+container=$("${buildah[@]}" from --pull-never --ulimit "nofile=$(ulimit -n):$(ulimit -n)" "$image")
+trap 'rm -rf "$work"; "${buildah[@]}" rm "$container" >/dev/null' EXIT
 "${buildah[@]}" run --isolation chroot "$container" -- python -m aiplat
-"${buildah[@]}" rm "$container" >/dev/null
+"${buildah[@]}" run --isolation chroot "$container" -- python -m aiplat.jobs.doctor

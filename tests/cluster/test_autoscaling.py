@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from aiplat.cluster.local import LocalCluster, find
@@ -26,7 +27,7 @@ TRAIN = (
     "+exp=tabular",
     "dataset.name=table",
     "loop.max_epochs=2",
-    "register.name=null",
+    "register.name=table",
     "tracking=none",
     "scale.use_gpu=true",
 )
@@ -38,6 +39,7 @@ class Place:
 
     storage: Path
     environment: dict[str, str]
+    port: int
 
     def call(self, job: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", f"aiplat.jobs.{job}", *arguments]
@@ -50,19 +52,26 @@ class Place:
             check=False,
         )
 
+    def serve(self, *arguments: str) -> None:
+        settings = ("serve.detach=true", "serve.auth=false", f"serve.port={self.port}")
+        done = self.call("serve", *settings, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def cluster(self) -> LocalCluster | None:
         return find(self.storage / "clusters" / "autoscaling-local")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, serve_port: int) -> Iterator[Place]:
     storage = tmp_path_factory.mktemp("storage")
     separable_table(600).write(str(storage), "table", num_val=60, num_test=60)
     # Ray puts sockets there, whose paths may not be longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "RAY_TMPDIR": folder}
+        # So long Serve's proxy stays on a node whose replicas are gone, 30 s otherwise.
+        environment["RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S"] = "1"
         environment.pop("RAY_ADDRESS", None)
-        place = Place(storage, environment)
+        place = Place(storage, environment, serve_port)
         up = place.call("cluster", "up", "cluster=autoscaling_local", "cluster.idle_timeout_s=6")
         assert up.returncode == 0, up.stderr
         yield place
@@ -108,6 +117,30 @@ def test_a_training_brings_the_gpu_nodes_it_asks_for_and_they_go_when_it_ends(
     print(  # noqa: T201 - the times are what one wants to know
         f"\nasked for nodes to workers that run: {started[-1]['at'] - waiting[0]['at']:.1f} s; "
         f"end of the run to no GPU node: {gone_after:.1f} s"
+    )
+
+
+def test_an_endpoint_brings_a_gpu_node_when_it_is_asked_and_gives_it_back_when_it_is_not(
+    place: Place, address: str
+) -> None:
+    scaling = "serve.autoscaling={min_replicas: 0, max_replicas: 1, downscale_delay_s: 1}"
+    place.serve("models=[table@champion]", "serve.replica.num_gpus=1", scaling)
+    try:
+        # Its models were asked what they take.
+        assert gpu_nodes(address).running == 1
+        gone_after = until(address, running=0, timeout_s=60)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{place.port}", timeout=120, trust_env=False
+        ) as client:
+            example = client.get("/v1/models/table").json()["example"]
+            asked_at = time.monotonic()
+            answer = client.post("/v1/models/table:predict", json=example)
+            took = time.monotonic() - asked_at
+        assert (answer.status_code, len(answer.json()["predictions"])) == (200, 1), answer.text
+    finally:
+        place.serve("serve.down=true")
+    print(  # noqa: T201
+        f"\nnobody asks to no GPU node: {gone_after:.1f} s; asked then to the answer: {took:.1f} s"
     )
 
 

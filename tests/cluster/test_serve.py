@@ -19,7 +19,9 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tritonclient.http as stock
 
 from aiplat.cluster.session import Session
 from aiplat.errors import ClusterError
@@ -138,6 +140,23 @@ def test_what_is_wrong_is_answered_by_problems_and_the_endpoint_stays_ready(url:
     assert status == 200
     assert len(headers.get_all("X-Request-Id", [])) == 1
     assert send(f"{url}/readyz")[2] == {"status": "ready", "models": {"shapes": True}}
+
+
+def test_a_stock_client_gets_the_answers_of_the_plain_api(url: str) -> None:
+    rows = [{"image": picture(red), "text": "is it?"} for red in (3, 200)]
+    plain = send(predict_url(url), as_json(rows))[2]["predictions"]
+    with stock.InferenceServerClient(url.removeprefix("http://")) as client:
+        assert client.is_model_ready("shapes")
+        inputs = []
+        for name in rows[0]:
+            item = stock.InferInput(name, [len(rows)], "BYTES")
+            item.set_data_from_numpy(np.array([row[name] for row in rows], dtype=object))
+            inputs.append(item)
+        reply = client.infer("shapes", inputs)
+    names = json.loads(reply.get_output("probabilities")["parameters"]["labels"])
+    expected = [[row["probabilities"][name] for name in names] for row in plain]
+    assert reply.as_numpy("probabilities") == pytest.approx(np.array(expected), abs=1e-4)
+    assert [label.decode() for label in reply.as_numpy("label")] == [row["label"] for row in plain]
 
 
 def kill_replicas(deployment: str) -> None:

@@ -165,7 +165,7 @@ def test_a_run_whose_process_group_is_killed_goes_on_when_started_again(
     cluster: Session, tmp_path: Path
 ) -> None:
     storage = storage_with_database(tmp_path)
-    version = separable_table(20_000).write(storage, "table", num_val=50, num_test=50)
+    version = separable_table(8_000).write(storage, "table", num_val=50, num_test=50)
     experiment = tmp_path / "conf" / "exp" / "cut.yaml"
     experiment.parent.mkdir(parents=True)
     experiment.write_text(CUT)
