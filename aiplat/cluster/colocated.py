@@ -8,6 +8,7 @@ from aiplat.cluster.replicas import http_app, log_with_serve, open_replica
 from aiplat.cluster.scaling_policy import report_lateness
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
+from aiplat.serving.lateness import Lateness
 from aiplat.serving.metering.books import BooksPlace
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.replica import Replica
@@ -41,8 +42,9 @@ class ColocatedEndpoint:
         self._config, self._place = config, books
         self._books = books.open(clock)
         log_with_serve()
-        self._replica = open_replica(name, version, config, clock)
-        report_lateness(self, self._replica.lateness)
+        lateness = Lateness.of(config)
+        self._replica = open_replica(name, version, config, clock, lateness)
+        report_lateness(self, lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -48,7 +49,7 @@ ENDPOINT = "endpoint"
 CANDIDATES = f"{APPLICATION}-candidate-"
 
 # What a replica sends back: raised, it would come with Ray's tracebacks around it.
-_Reply = Answers | dict[int, Fault] | OverloadError
+Reply = Answers | dict[int, Fault] | OverloadError
 # Without any replica, too: autoscaling starts one for the request that comes.
 _ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 _POLL_S = 0.5
@@ -62,9 +63,18 @@ def deployment_name(model: str) -> str:
 
 
 def open_replica(
-    name: str, version: ModelVersion, config: ServingConfig, clock: ReplicaClock
+    name: str,
+    version: ModelVersion,
+    config: ServingConfig,
+    clock: ReplicaClock,
+    lateness: Lateness | None,
+    computing: ThreadPoolExecutor | None = None,
 ) -> "Replica":
-    """A model version that answers in this process, warmed up. clock: told how long it computed."""
+    """A model version that answers in this process, warmed up.
+
+    clock: told how long it computed. lateness: told how late it answers. computing: one thread for
+    the passes of several models; None: a thread of its own.
+    """
     metrics = ReplicaMetrics(name, str(version.version))
 
     def ran(rows: int, seconds: float) -> None:
@@ -91,9 +101,7 @@ def open_replica(
         labels=folder.info.labels,
         metrics=folder.metrics,
     )
-    limit_ms = config.autoscaling.slo_p99_ms
-    lateness = None if limit_ms is None else Lateness(limit_ms / 1000)
-    place = Place(clock.replica, ran, config.max_in_hand, lateness)
+    place = Place(clock.replica, ran, config.max_in_hand, lateness, computing)
     replica = Replica(predictor, info, config.batching, given.threads, place)
     replica.warm_up()
     return replica
@@ -109,8 +117,9 @@ class ModelReplica:
         clock = ReplicaClock(name, str(version.version))
         self._books = books.open(clock)
         log_with_serve()
-        self._replica = open_replica(name, version, config, clock)
-        report_lateness(self, self._replica.lateness)
+        lateness = Lateness.of(config)
+        self._replica = open_replica(name, version, config, clock, lateness)
+        report_lateness(self, lateness)
 
     def __del__(self) -> None:
         # Serve calls it when it lets the replica go; of one that is killed others tell.
@@ -120,18 +129,23 @@ class ModelReplica:
         """What the model takes and answers."""
         return self._replica.info
 
-    async def predict(self, rows: list[Row]) -> _Reply:
+    async def predict(self, rows: list[Row]) -> Reply:
         """The answers to one request's rows; or, by row, why some have none; or a refusal."""
-        try:
-            return await self._replica.predict(rows)
-        except RowsError as error:
-            return error.faults
-        except OverloadError as error:
-            return error
+        return await reply_of(self._replica, rows)
 
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
+
+
+async def reply_of(replica: "Replica", rows: list[Row]) -> Reply:
+    """What a replica sends back for one request's rows."""
+    try:
+        return await replica.predict(rows)
+    except RowsError as error:
+        return error.faults
+    except OverloadError as error:
+        return error
 
 
 def log_with_serve() -> None:
@@ -162,14 +176,14 @@ class RemoteModel:
             return reply
         raise reply if isinstance(reply, OverloadError) else RowsError(reply)
 
-    async def _ask(self, rows: list[Row]) -> _Reply:
+    async def _ask(self, rows: list[Row]) -> Reply:
         try:
             return await self._answer_to(rows)
         except (RayActorError, ReplicaUnavailableError):
             # The replica died with the request; answering changes nothing, so another one may.
             return await self._answer_to(rows)
 
-    async def _answer_to(self, rows: list[Row]) -> _Reply:
+    async def _answer_to(self, rows: list[Row]) -> Reply:
         """What a replica says, as long as there can be one.
 
         Serve lets a request wait for ever whose deployment an update has removed.
@@ -202,10 +216,10 @@ class RemoteModel:
         return application and application.deployments.get(self._handle.deployment_id.name)
 
 
-async def _answer(handle: DeploymentHandle, rows: list[Row]) -> _Reply:
+async def _answer(handle: DeploymentHandle, rows: list[Row]) -> Reply:
     response = handle.predict.remote(rows)
     try:
-        reply: _Reply = await response
+        reply: Reply = await response
     except asyncio.CancelledError:
         # The client left or was told that it took too long. Serve lets the replica know of the one
         # and not of the other.
@@ -224,7 +238,8 @@ class Endpoint:
         config: ServingConfig,
         books: BooksPlace,
     ) -> None:
-        self._versions, self._handles = versions, handles
+        self._versions = versions
+        self._handles = {name: handle_of(name, handles[name], config) for name in versions}
         self._config, self._place = config, books
         self._books = books.open()
         self._infos: dict[str, ModelInfo] = {}
@@ -253,6 +268,14 @@ class Endpoint:
     async def describe(self, name: str) -> ModelInfo:
         """What a model takes and answers."""
         return self._infos[name]
+
+
+def handle_of(name: str, handle: DeploymentHandle, config: ServingConfig) -> DeploymentHandle:
+    """The handle to a model of the endpoint, given one to the deployment that it is in."""
+    if config.models_per_replica is None:
+        return handle
+    chosen: DeploymentHandle = handle.options(multiplexed_model_id=name)
+    return chosen
 
 
 async def http_app(

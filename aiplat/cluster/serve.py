@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 
+from aiplat.cluster.packed import PACKED, PackedReplica
 from aiplat.cluster.replicas import (
     APPLICATION,
     CANDIDATES,
@@ -141,9 +143,13 @@ def application_of(
     if config.is_colocated(len(models)):
         ((name, version),) = models.items()
         return _colocated(name, version, config, books)
-    handles = {
-        name: model_application(name, version, config, books) for name, version in models.items()
-    }
+    if config.models_per_replica is None:
+        handles = {
+            name: model_application(name, version, config, books)
+            for name, version in models.items()
+        }
+    else:
+        handles = dict.fromkeys(models, _packed(config.models_per_replica, models, config, books))
     endpoint = serve.deployment(
         serve.ingress()(Endpoint),
         name=ENDPOINT,
@@ -181,6 +187,24 @@ def model_application(
     return deployment.bind(name, version, config, books)
 
 
+def _packed(
+    num_models: int, models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
+) -> serve.Application:
+    router = RequestRouterConfig(
+        request_router_class="aiplat.cluster.packed_router:PackedRouter",
+        # More than autoscaling wants on a replica, or than one pass takes, are quicker on another.
+        request_router_kwargs={
+            "few_requests": min(
+                config.autoscaling.target_ongoing_requests, config.batching.max_batch_size
+            )
+        },
+    )
+    deployment = serve.deployment(
+        PackedReplica, name=PACKED, request_router_config=router, **_computing(config)
+    )
+    return deployment.bind(num_models, models, config, books)
+
+
 def _computing(config: ServingConfig) -> dict[str, Any]:
     """The settings of a deployment whose replicas compute."""
     return dict(
@@ -189,7 +213,8 @@ def _computing(config: ServingConfig) -> dict[str, Any]:
             "num_gpus": config.replica.num_gpus,
         },
         # The replica refuses by itself. Serve's router would wait, for longer and longer, before it
-        # offers the next request to one that was full, and give it ten a second.
+        # offers the next request to one that was full, and give it ten a second. Where models share
+        # replicas, one that is asked a lot would also keep the others' requests from theirs.
         max_ongoing_requests=config.max_in_hand + _MAX_ENDPOINT_REQUESTS,
         max_queued_requests=config.max_queued_requests,
         autoscaling_config=_autoscaling(config, **_policy(config)),

@@ -114,6 +114,9 @@ class ServingConfig:
     colocate: whether the model computes in the process that answers HTTP, which saves passing each
         request on; null: where one model is served that is never let go and has no GPU, and where
         no endpoint over other processes is updated.
+    models_per_replica: for many small models: all of them share the same replicas, each of which
+        holds so many at most, loads a model when it is asked for and lets the one go that was not
+        asked for longest; null: each model has replicas of its own.
     detach: leave the endpoint running on the cluster when the job ends.
     down: take the endpoint down instead of deploying it.
     auth: whether requests need an API key; `python -m aiplat.jobs.keys` makes them.
@@ -127,7 +130,8 @@ class ServingConfig:
     max_queued_requests: requests that wait at most, for each replica, and for the first one where
         there is none; the next are answered with 503.
     request_timeout_s: how long a request may take to arrive (else 408), and then its answer (504).
-    start_timeout_s: how long to wait for the endpoint to be ready.
+    start_timeout_s: how long to wait for the endpoint to be ready; and how long one of several
+        models that share a replica may take to load.
     follow_s: how often the job that serves looks whether an alias has moved, to serve the version
         it points to then; null: never. A detached endpoint has no such job.
     """
@@ -135,6 +139,7 @@ class ServingConfig:
     host: str = "127.0.0.1"
     port: int = 8000
     colocate: bool | None = None
+    models_per_replica: int | None = None
     detach: bool = False
     down: bool = False
     auth: bool = True
@@ -156,6 +161,13 @@ class ServingConfig:
         _require_at_least("max_rows", self.max_rows, 1)
         _require_at_least("max_text_chars", self.max_text_chars, 1)
         _require_at_least("max_queued_requests", self.max_queued_requests, 1)
+        if self.models_per_replica is not None:
+            _require_at_least("models_per_replica", self.models_per_replica, 1)
+            if self.colocate:
+                raise ConfigError(
+                    "colocate=true computes one model in the process that answers HTTP, and "
+                    f"models_per_replica is {self.models_per_replica}: leave one of them out"
+                )
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
@@ -173,6 +185,8 @@ class ServingConfig:
 
     def is_colocated(self, num_models: int) -> bool:
         """Whether the model is to compute in the process that answers HTTP."""
+        if self.models_per_replica is not None:
+            return False
         if self.colocate is None:
             return (
                 num_models == 1 and self.autoscaling.min_replicas > 0 and not self.replica.num_gpus

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aiplat.serving.config import ServingConfig
+
 # What a report calls its counts.
 REQUESTS, CLOSE, LATE, WAITED = "requests", "close", "late", "waited"
 # The report is of so many seconds.
@@ -32,6 +34,12 @@ class Lateness:
     def __init__(self, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._limit_s, self._now = limit_s, now
         self._seconds: deque[_Second] = deque()
+
+    @classmethod
+    def of(cls, config: ServingConfig) -> "Lateness | None":
+        """By the limit of a configuration; None where it has none."""
+        limit_ms = config.autoscaling.slo_p99_ms
+        return None if limit_ms is None else cls(limit_ms / 1000)
 
     def answered(self, took_s: float, queue_s: float) -> None:
         """A request has its answer. queue_s: how long of that it waited for a pass."""

@@ -59,13 +59,15 @@ class Place:
     """What a replica is among others.
 
     name: of this copy. ran: told the rows and the seconds of each pass. max_in_hand: requests at
-    once; the next are refused. lateness: told how long requests take; None: nobody asks.
+    once; the next are refused. lateness: told how long requests take; None: nobody asks. computing:
+    one thread for the passes of several models; None: a thread of its own.
     """
 
     name: str = ""
     ran: Callable[[int, float], None] = lambda _, __: None
     max_in_hand: int = 1000
     lateness: Lateness | None = None
+    computing: ThreadPoolExecutor | None = None
 
 
 _ALONE = Place()
@@ -74,7 +76,7 @@ _ALONE = Place()
 class Replica:
     """Answers requests, joining their rows, and tells a bad row from a bug.
 
-    threads: of the model's arithmetic. lateness: as of its place.
+    threads: of the model's arithmetic.
     """
 
     def __init__(
@@ -87,8 +89,7 @@ class Replica:
     ) -> None:
         self._in_hand, self._max_in_hand = 0, place.max_in_hand
         self.info = info
-        self._name, self._ran = place.name, place.ran
-        self.lateness = place.lateness
+        self._name, self._ran, self._lateness = place.name, place.ran, place.lateness
         self._predictor = predictor
         self._images = [field.name for field in info.inputs if field.kind == "image"]
         self._batching = batching
@@ -97,7 +98,7 @@ class Replica:
         self._encoding = ThreadPoolExecutor(
             max(2, threads), initializer=torch.set_num_threads, initargs=(threads,)
         )
-        self._computing = ThreadPoolExecutor(
+        self._computing = place.computing or ThreadPoolExecutor(
             1, initializer=torch.set_num_threads, initargs=(threads,)
         )
         self._batcher = Batcher(self._compute, batching.max_batch_size, batching.wait_s)
@@ -116,8 +117,8 @@ class Replica:
         Raises RowsError where they are at fault, OverloadError where too many wait already.
         """
         if self._in_hand >= self._max_in_hand:
-            if self.lateness is not None:
-                self.lateness.refused()
+            if self._lateness is not None:
+                self._lateness.refused()
             raise OverloadError(f"too many requests wait for {self.info.name}")
         came_at = time.perf_counter()
         self._in_hand += 1
@@ -125,8 +126,8 @@ class Replica:
             answers = await self._answered(rows, came_at)
         finally:
             self._in_hand -= 1
-        if self.lateness is not None:
-            self.lateness.answered(time.perf_counter() - came_at, answers.queue_s)
+        if self._lateness is not None:
+            self._lateness.answered(time.perf_counter() - came_at, answers.queue_s)
         return answers
 
     async def _answered(self, rows: Sequence[Row], came_at: float) -> Answers:

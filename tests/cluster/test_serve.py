@@ -168,23 +168,29 @@ def kill_replicas(deployment: str) -> None:
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
 
-def test_prometheus_is_told_of_requests_and_passes(url: str) -> None:
+def told_to_prometheus() -> str:
+    """The metrics of this machine's node."""
     import ray
 
-    body = as_json([{"image": picture(3), "text": "is it?"}] * 3)
-    assert send(predict_url(url), body)[0] == 200
     (node,) = (node for node in ray.nodes() if node["Alive"])
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=30) as response:
+        text: str = response.read().decode()
+    return text
 
-    def told() -> str:
-        with opener.open(address, timeout=30) as response:
-            text: str = response.read().decode()
-        return text
 
+def test_prometheus_is_told_of_requests_and_passes(url: str) -> None:
+    body = as_json([{"image": picture(3), "text": "is it?"}] * 3)
+    assert send(predict_url(url), body)[0] == 200
     requests = re.compile(r'^ray_aiplat_requests_total\{.*status="200".*\} [1-9]', re.MULTILINE)
     passes = re.compile(r'^ray_aiplat_batch_rows_count\{.*model="shapes".*\} [1-9]', re.MULTILINE)
-    assert waited(lambda: bool(requests.search(told()) and passes.search(told())))
+
+    def is_told() -> bool:
+        text = told_to_prometheus()
+        return bool(requests.search(text) and passes.search(text))
+
+    assert waited(is_told)
 
 
 class Asking:

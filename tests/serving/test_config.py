@@ -36,6 +36,12 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (ReplicaConfig, {"engine": "openvno"}, "engine is 'openvno', expected one of auto, eager"),
         (ReplicaConfig, {"precision": "fp8"}, "precision is 'fp8'"),
         (ServingConfig, {"max_rows": 0}, "max_rows is 0"),
+        (ServingConfig, {"models_per_replica": 0}, "models_per_replica is 0"),
+        (
+            ServingConfig,
+            {"models_per_replica": 2, "colocate": True},
+            "models_per_replica is 2: leave",
+        ),
         (ServingConfig, {"max_body_mb": 0}, "max_body_mb is 0"),
         (ServingConfig, {"request_timeout_s": -1}, "request_timeout_s is -1"),
         (ServingConfig, {"max_key_age_s": 0}, "max_key_age_s is 0"),
@@ -58,6 +64,10 @@ def test_proxies_are_networks_of_either_version() -> None:
     assert [str(item) for item in config.trusted_networks] == ["10.0.0.0/8", "::1/128"]
     with pytest.raises(ConfigError, match=r"trusted_proxies has 'proxy' is no network"):
         ServingConfig(trusted_proxies=["proxy"])
+
+
+def test_models_that_share_replicas_compute_apart_from_http() -> None:
+    assert not ServingConfig(models_per_replica=2).is_colocated(1)
 
 
 def test_one_model_that_is_never_let_go_computes_where_http_is_answered() -> None:

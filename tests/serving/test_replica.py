@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.lateness import Lateness
+from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.replica import Place, Replica, join
 from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, OverloadError, Row, RowsError
 from aiplat.tasks.fields import InputField
@@ -235,6 +237,38 @@ def test_rows_whose_client_left_are_not_encoded() -> None:
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.001)
+
+
+def test_models_that_share_a_process_compute_in_turns(letters: Letters) -> None:
+    computing = ThreadPoolExecutor(1)
+    clock = ReplicaClock("*", "")
+    at_once: list[int] = []
+    running = threading.Semaphore(1)
+
+    class Alone(Letters):
+        def predict(self, batch: Batch) -> list[Answer]:
+            is_alone = running.acquire(blocking=False)
+            at_once.append(1 if is_alone else 2)
+            answers = super().predict(batch)
+            running.release()
+            return answers
+
+    def ran(_: int, seconds: float) -> None:
+        clock.ran(seconds)
+
+    place = Place(clock.replica, ran, computing=computing)
+    models = [Replica(Alone(), INFO, BatchingConfig(1, 0), 1, place) for _ in range(3)]
+
+    async def scene() -> list[Answers]:
+        asked = (model.predict([{"text": "a"}] * 4) for model in models)
+        return await asyncio.gather(*asked)
+
+    compute_s = sum(answers.compute_s for answers in asyncio.run(scene()))
+    assert at_once == [1] * 12
+    minutes = clock.read()
+    # What the models had is what the process was busy, and that is no more than there was.
+    assert sum(minute.busy_s for minute in minutes) == pytest.approx(compute_s, abs=1e-4)
+    assert compute_s <= sum(minute.alive_s for minute in minutes)
 
 
 def test_a_lost_device_is_reported_instead_of_tried_again(
