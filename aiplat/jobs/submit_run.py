@@ -149,7 +149,7 @@ def _lacks(console: Console, config: SubmitConfig, jobs: Jobs) -> bool:
     told = (
         f"{config.python} there lacks {', '.join(lacking[:_NUM_NAMED])}"
         if lacking
-        else "".join(said)
+        else "".join(said).strip().rpartition("\n")[2] or "its head does not say"
     )
     console.print(f"The cluster lacks libraries ({told}): they are installed, once for each node")
     return True
