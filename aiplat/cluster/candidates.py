@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from aiplat.cluster.remote import RemoteModel
 from aiplat.cluster.replicas import (
     APPLICATION,
     CANDIDATES,
     ENDPOINT,
-    RemoteModel,
     deployment_name,
 )
 from aiplat.cluster.serve import deploy, describe, model_application, quieten, wait_until_ready

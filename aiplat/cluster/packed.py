@@ -14,13 +14,15 @@ from weakref import WeakValueDictionary
 
 from ray import serve
 
-from aiplat.cluster.replicas import Reply, log_with_serve, open_replica, reply_of
+from aiplat.cluster.remote import Reply
+from aiplat.cluster.replicas import log_with_serve, open_replica, reply_of
 from aiplat.cluster.scaling_policy import report_lateness
 from aiplat.errors import AiplatError, ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.lateness import Lateness
 from aiplat.serving.metering.books import BooksPlace
+from aiplat.serving.metering.claims import Claims
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.served import ModelInfo, OverloadError, Row
 
@@ -50,7 +52,7 @@ class PackedReplica:
     ) -> None:
         # From here on it costs what it costs, whether it answers or not.
         self._clock = ReplicaClock(_ALL, "")
-        self._books = books.open(self._clock)
+        self._books, self._claims = books.open(self._clock), Claims(self._clock.unclaimed)
         log_with_serve()
         self._versions, self._config = versions, config
         self._open: WeakValueDictionary[str, Replica] = WeakValueDictionary()
@@ -93,11 +95,15 @@ class PackedReplica:
         """What the model takes and answers."""
         return self._infos[serve.get_multiplexed_model_id()]
 
-    async def predict(self, rows: list[Row]) -> Reply:
+    async def predict(self, rows: list[Row], request: str) -> Reply:
         """The answers to one request's rows; or, by row, why some have none; or a refusal."""
-        return await self.answer(serve.get_multiplexed_model_id(), rows)
+        return await self.answer(serve.get_multiplexed_model_id(), rows, request)
 
-    async def answer(self, name: str, rows: list[Row]) -> Reply:
+    async def left(self, requests: list[str]) -> None:
+        """Endpoints gave requests up, to whichever replica they went."""
+        self._claims.left(requests)
+
+    async def answer(self, name: str, rows: list[Row], request: str) -> Reply:
         """What `predict` says of a model."""
         if self._waiting[name] >= self._config.max_in_hand:
             return OverloadError(f"too many requests wait for {name}")
@@ -109,7 +115,7 @@ class PackedReplica:
             return OverloadError(f"{name} cannot be loaded just now", _REST_S)
         finally:
             self._waiting[name] -= 1
-        return await reply_of(replica, rows)
+        return await reply_of(replica, rows, request, self._claims)
 
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""

@@ -3,23 +3,17 @@
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import (
-    BackPressureError,
-    DeploymentUnavailableError,
-    ReplicaUnavailableError,
-)
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import DeploymentStatusOverview
 
 from aiplat.cluster.haproxy import is_in_front
 from aiplat.cluster.metrics import EndpointMetrics, ReplicaMetrics
+from aiplat.cluster.remote import RemoteModel, Reply
 from aiplat.cluster.scaling_policy import report_lateness
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.app import create_app
@@ -27,18 +21,11 @@ from aiplat.serving.config import ServingConfig
 from aiplat.serving.keys.open import open_gate
 from aiplat.serving.lateness import Lateness
 from aiplat.serving.metering.books import Books, BooksPlace
+from aiplat.serving.metering.claims import Claims
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.middleware import BehindProxy
-from aiplat.serving.served import (
-    Answers,
-    Fault,
-    ModelInfo,
-    OverloadError,
-    Row,
-    RowsError,
-    ServedModel,
-)
+from aiplat.serving.served import ModelInfo, OverloadError, Row, RowsError, ServedModel
 
 if TYPE_CHECKING:
     from aiplat.serving.replica import Replica
@@ -48,13 +35,7 @@ ENDPOINT = "endpoint"
 # Of each model that a release tries, an application of its own.
 CANDIDATES = f"{APPLICATION}-candidate-"
 
-# What a replica sends back: raised, it would come with Ray's tracebacks around it.
-Reply = Answers | dict[int, Fault] | OverloadError
-# Without any replica, too: autoscaling starts one for the request that comes.
-_ANSWERING = ("HEALTHY", "UPSCALING", "DOWNSCALING")
 _POLL_S = 0.5
-# So long a request waits before it is asked whether anybody can answer it.
-_LOOK_S = 3.0
 
 
 def deployment_name(model: str) -> str:
@@ -101,7 +82,7 @@ def open_replica(
         labels=folder.info.labels,
         metrics=folder.metrics,
     )
-    place = Place(clock.replica, ran, config.max_in_hand, lateness, computing)
+    place = Place(clock.replica, ran, clock.unclaimed, config.max_in_hand, lateness, computing)
     replica = Replica(predictor, info, config.batching, given.threads, place)
     replica.warm_up()
     return replica
@@ -115,7 +96,7 @@ class ModelReplica:
     ) -> None:
         # From here on it costs what it costs, whether it answers or not.
         clock = ReplicaClock(name, str(version.version))
-        self._books = books.open(clock)
+        self._books, self._claims = books.open(clock), Claims(clock.unclaimed)
         log_with_serve()
         lateness = Lateness.of(config)
         self._replica = open_replica(name, version, config, clock, lateness)
@@ -129,23 +110,29 @@ class ModelReplica:
         """What the model takes and answers."""
         return self._replica.info
 
-    async def predict(self, rows: list[Row]) -> Reply:
+    async def predict(self, rows: list[Row], request: str) -> Reply:
         """The answers to one request's rows; or, by row, why some have none; or a refusal."""
-        return await reply_of(self._replica, rows)
+        return await reply_of(self._replica, rows, request, self._claims)
+
+    async def left(self, requests: list[str]) -> None:
+        """Endpoints gave requests up, to whichever replica they went."""
+        self._claims.left(requests)
 
     async def check_health(self) -> None:
         """Raise where only a new replica helps; Serve then starts one."""
         self._replica.check()
 
 
-async def reply_of(replica: "Replica", rows: list[Row]) -> Reply:
-    """What a replica sends back for one request's rows."""
+async def reply_of(replica: "Replica", rows: list[Row], request: str, claims: Claims) -> Reply:
+    """What a replica sends back for one request's rows. claims: told of the answer."""
     try:
-        return await replica.predict(rows)
+        answers = await replica.predict(rows)
     except RowsError as error:
         return error.faults
     except OverloadError as error:
         return error
+    claims.answered(request, answers.compute_s)
+    return answers
 
 
 def log_with_serve() -> None:
@@ -154,78 +141,6 @@ def log_with_serve() -> None:
     ours.handlers = list(logging.getLogger("ray.serve").handlers)
     ours.setLevel(logging.INFO)
     ours.propagate = False
-
-
-class RemoteModel:
-    """A served model whose replicas answer through a Serve handle."""
-
-    def __init__(self, info: ModelInfo, handle: DeploymentHandle) -> None:
-        self.info = info
-        self._handle = handle
-        self._looked: asyncio.Future[DeploymentStatusOverview | None] | None = None
-
-    async def predict(self, rows: Sequence[Row]) -> Answers:
-        """Answer the rows of one request."""
-        try:
-            reply = await self._ask(list(rows))
-        except BackPressureError as error:
-            raise OverloadError(f"too many requests wait for {self.info.name}") from error
-        except (DeploymentUnavailableError, RayActorError, ReplicaUnavailableError) as error:
-            raise OverloadError(f"no replica of {self.info.name} can answer just now") from error
-        if isinstance(reply, Answers):
-            return reply
-        raise reply if isinstance(reply, OverloadError) else RowsError(reply)
-
-    async def _ask(self, rows: list[Row]) -> Reply:
-        try:
-            return await self._answer_to(rows)
-        except (RayActorError, ReplicaUnavailableError):
-            # The replica died with the request; answering changes nothing, so another one may.
-            return await self._answer_to(rows)
-
-    async def _answer_to(self, rows: list[Row]) -> Reply:
-        """What a replica says, as long as there can be one.
-
-        Serve lets a request wait for ever whose deployment an update has removed.
-        """
-        asked = asyncio.ensure_future(_answer(self._handle, rows))
-        try:
-            while not (await asyncio.wait({asked}, timeout=_LOOK_S))[0]:
-                if not await self._exists():
-                    raise OverloadError(f"{self.info.name} is served by another process now")
-            return asked.result()
-        finally:
-            asked.cancel()
-
-    async def _exists(self) -> bool:
-        """Whether the deployment is there; asked once for all that wait."""
-        if self._looked is None or self._looked.done():
-            self._looked = asyncio.ensure_future(asyncio.to_thread(self._status))
-        return await asyncio.shield(self._looked) is not None
-
-    async def ready(self) -> bool:
-        """Whether a replica runs, or none is wanted until someone asks."""
-        deployment = await asyncio.to_thread(self._status)
-        if deployment is None:
-            return False
-        return deployment.status in _ANSWERING or deployment.replica_states.get("RUNNING", 0) > 0
-
-    def _status(self) -> DeploymentStatusOverview | None:
-        """The state of the model's deployment; None where there is none."""
-        application = serve.status().applications.get(self._handle.deployment_id.app_name)
-        return application and application.deployments.get(self._handle.deployment_id.name)
-
-
-async def _answer(handle: DeploymentHandle, rows: list[Row]) -> Reply:
-    response = handle.predict.remote(rows)
-    try:
-        reply: Reply = await response
-    except asyncio.CancelledError:
-        # The client left or was told that it took too long. Serve lets the replica know of the one
-        # and not of the other.
-        response.cancel()
-        raise
-    return reply
 
 
 class Endpoint:

@@ -60,10 +60,11 @@ def write_table(report: UsageReport, stream: TextIO) -> None:
         console.print(_levels(report))
     found = report.reconciliation
     state = "the books close" if found.closes else "[bold red]the books do not close[/]"
-    # Without a release there is nothing to tell of.
+    # Most of the time there is nothing to tell of these.
     mirrored = f"mirrored {found.mirrored_s:.1f} s + " if found.mirrored_s else ""
+    unclaimed = f"unclaimed {found.unclaimed_s:.1f} s + " if found.unclaimed_s else ""
     console.print(
-        f"attributed {found.attributed_s:.1f} s + {mirrored}idle {found.idle_s:.1f} s = "
+        f"attributed {found.attributed_s:.1f} s + {mirrored}{unclaimed}idle {found.idle_s:.1f} s = "
         f"{found.explained_s:.1f} s of {found.replica_s:.1f} replica seconds "
         f"({found.unexplained:+.2%}): {state}"
     )

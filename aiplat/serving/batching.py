@@ -27,6 +27,8 @@ class Batcher(Generic[Item, Outcome]):
     answer: gives one outcome for each item, in their order.
     wait_s: how long the first item of a batch waits for others, from when it came. It waits only
         where callers come so often that another one is expected meanwhile.
+    lost: told each outcome that nobody was given, since its caller left or another item of it
+        failed.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class Batcher(Generic[Item, Outcome]):
         answer: Callable[[list[Item]], Awaitable[Sequence[Outcome]]],
         max_batch_size: int,
         wait_s: float,
+        lost: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
-        self._answer = answer
+        self._answer, self._lost = answer, lost
         self._max_batch_size = max_batch_size
         self._wait_s = wait_s
         # With the time at which each came, the first first.
@@ -54,9 +57,15 @@ class Batcher(Generic[Item, Outcome]):
         pause_s = min(max(now - self._came_at, 0), _LONGEST_S)
         self._pause_s += _WEIGHT * (pause_s - self._pause_s)
         self._came_at = now
-        return await asyncio.gather(*map(self._ask, items))
+        asked = [self._enter(item) for item in items]
+        try:
+            return [await future for future in asked]
+        except BaseException:
+            for future in asked:
+                self._leave(future)
+            raise
 
-    async def _ask(self, item: Item) -> Outcome:
+    def _enter(self, item: Item) -> asyncio.Future[Outcome]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         self._waiting[future] = (item, loop.time())
@@ -64,11 +73,13 @@ class Batcher(Generic[Item, Outcome]):
             self._enough.set()
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._answer_all())
-        try:
-            return await future
-        finally:
-            # Whoever leaves takes the item along; it would hold a place in a batch.
-            self._waiting.pop(future, None)
+        return future
+
+    def _leave(self, future: asyncio.Future[Outcome]) -> None:
+        # It would hold a place in a batch.
+        self._waiting.pop(future, None)
+        if not future.cancel() and not future.cancelled() and future.exception() is None:
+            self._lost(future.result())
 
     async def _answer_all(self) -> None:
         while self._waiting:
@@ -97,7 +108,9 @@ class Batcher(Generic[Item, Outcome]):
                     future.set_exception(error)
             return
         for (_, future), outcome in settled:
-            if not future.done():
+            if future.done():
+                self._lost(outcome)
+            else:
                 future.set_result(outcome)
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:

@@ -58,13 +58,15 @@ class _Passed:
 class Place:
     """What a replica is among others.
 
-    name: of this copy. ran: told the rows and the seconds of each pass. max_in_hand: requests at
+    name: of this copy. ran: told the rows and the seconds of each pass. unclaimed: told the seconds
+    of passes that no answer speaks for, since its request left or failed. max_in_hand: requests at
     once; the next are refused. lateness: told how long requests take; None: nobody asks. computing:
     one thread for the passes of several models; None: a thread of its own.
     """
 
     name: str = ""
     ran: Callable[[int, float], None] = lambda _, __: None
+    unclaimed: Callable[[float], None] = lambda _: None
     max_in_hand: int = 1000
     lateness: Lateness | None = None
     computing: ThreadPoolExecutor | None = None
@@ -89,7 +91,8 @@ class Replica:
     ) -> None:
         self._in_hand, self._max_in_hand = 0, place.max_in_hand
         self.info = info
-        self._name, self._ran, self._lateness = place.name, place.ran, place.lateness
+        self._name, self._ran, self._unclaimed = place.name, place.ran, place.unclaimed
+        self._lateness = place.lateness
         self._predictor = predictor
         self._images = [field.name for field in info.inputs if field.kind == "image"]
         self._batching = batching
@@ -101,7 +104,12 @@ class Replica:
         self._computing = place.computing or ThreadPoolExecutor(
             1, initializer=torch.set_num_threads, initargs=(threads,)
         )
-        self._batcher = Batcher(self._compute, batching.max_batch_size, batching.wait_s)
+        self._batcher = Batcher(
+            self._compute,
+            batching.max_batch_size,
+            batching.wait_s,
+            lost=lambda passed: self._unclaimed(passed.seconds),
+        )
         self._lost_device: Exception | None = None
 
     def warm_up(self) -> None:
@@ -134,16 +142,18 @@ class Replica:
         loop = asyncio.get_running_loop()
         encoded = await loop.run_in_executor(self._encoding, self._encode, rows)
         passed = await self._batcher.ask(encoded)
+        compute_s = sum(each.seconds for each in passed)
         answers: list[Answer] = []
         for each in passed:
             if isinstance(each.outcome, Exception):
+                self._unclaimed(compute_s)
                 raise each.outcome
             answers.append(each.outcome)
         return Answers(
             self.info.version,
             tuple(answers),
             self._name,
-            compute_s=sum(each.seconds for each in passed),
+            compute_s=compute_s,
             queue_s=min(each.began_at for each in passed) - came_at,
             model_s=time.perf_counter() - came_at,
         )

@@ -74,7 +74,8 @@ usage = Table(
     Index("usage_key_at", "key", "at"),
 )
 
-# How long a replica was there and how much of that its model ran, by minute since 1970.
+# How long a replica was there, how much of that its model ran, and how much of that for requests
+# that had left or failed; by minute since 1970.
 replica_time = Table(
     "replica_time",
     metadata,
@@ -84,6 +85,7 @@ replica_time = Table(
     Column("version", String(32), nullable=False),
     Column("alive_s", Float, nullable=False),
     Column("busy_s", Float, nullable=False),
+    Column("unclaimed_s", Float, nullable=False, server_default="0"),
     Index("replica_time_minute", "minute"),
 )
 

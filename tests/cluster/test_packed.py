@@ -88,8 +88,8 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_others_answer(
     shutil.rmtree(versions["squares"].uri)
 
     async def scene() -> list[Any]:
-        asked = [replica.answer(name, ROWS) for name in (*NAMES, "squares")]
-        later = replica.answer("squares", ROWS)
+        asked = [replica.answer(name, ROWS, "r") for name in (*NAMES, "squares")]
+        later = replica.answer("squares", ROWS, "r")
         return [*await asyncio.gather(*asked), await later]
 
     circles, *squares = asyncio.run(scene())
@@ -136,7 +136,7 @@ def test_a_client_that_leaves_ends_no_load_and_too_many_that_wait_are_refused(
 
     async def scene() -> list[Any]:
         # Two batches of 16 are worked on, and one waits.
-        asked = [asyncio.ensure_future(replica.answer("circles", ROWS)) for _ in range(35)]
+        asked = [asyncio.ensure_future(replica.answer("circles", ROWS, "r")) for _ in range(35)]
         await asyncio.sleep(0)
         asked[0].cancel()
         await asyncio.sleep(0)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_what_a_release_compared_is_told_and_not_billed(
     shown = capsys.readouterr().out
     assert "attributed 0.5 s + mirrored 2.0 s + idle 57.5 s = 60.0 s of 60.0" in shown
     assert "the books close" in shown
+
+
+def test_what_models_ran_for_nobody_is_told_and_not_billed(
+    tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = replace(minute(MARCH, 60, 2.5), unclaimed_s=2.0)
+    ledger.take([usage_line(record(MARCH)), replica_line(busy)])
+    usage(tmp_path, *WINDOW)
+    shown = capsys.readouterr().out
+    assert "attributed 0.5 s + unclaimed 2.0 s + idle 57.5 s = 60.0 s of 60.0" in shown
+    assert "the books close" in shown
+    usage(tmp_path, *WINDOW, "format=json")
+    assert json.loads(capsys.readouterr().out)["reconciliation"]["unclaimed_s"] == 2.0
 
 
 def test_csv_has_a_line_for_what_was_asked_for(

@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from aiplat.serving.batching import Batcher
 
 
@@ -146,6 +148,67 @@ def test_who_leaves_holds_no_place_in_a_batch() -> None:
         # With a place for those who left it would go with less than three.
         assert await asyncio.gather(*asked(batcher, range(2, 5))) == [4, 6, 8]
         assert model.batches == [[2, 3, 4]]
+
+    run(scene)
+
+
+def test_outcomes_of_who_left_are_told_once() -> None:
+    async def scene() -> None:
+        model, lost = Model(), list[int]()
+        batcher = Batcher(model.answer, max_batch_size=2, wait_s=0, lost=lost.append)
+        # Three batches: of the one, of both, of the other one.
+        leaving = asyncio.create_task(batcher.ask([1, 2, 3]))
+        await asyncio.sleep(0)
+        staying = asyncio.create_task(batcher.ask([4, 5]))
+        model.gate.release()
+        await until(lambda: len(model.batches) == 2)
+        assert lost == []
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        # Of the batch before; the one under way goes on.
+        assert lost == [2, 4]
+        model.gate.release()
+        model.gate.release()
+        assert await staying == [8, 10]
+        assert model.batches == [[1, 2], [3, 4], [5]]
+        assert lost == [2, 4, 6]
+
+    run(scene)
+
+
+def test_an_outcome_that_comes_as_its_caller_leaves_is_told() -> None:
+    async def scene() -> None:
+        lost = list[int]()
+
+        async def answer(items: list[int]) -> list[int]:
+            # Its turn comes after the outcome is known, and before the caller has it.
+            asyncio.get_running_loop().call_soon(leaving.cancel)
+            return items
+
+        batcher = Batcher(answer, max_batch_size=1, wait_s=0, lost=lost.append)
+        leaving = asyncio.create_task(batcher.ask([1]))
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        assert lost == [1]
+
+    run(scene)
+
+
+def test_outcomes_beside_a_failure_are_told() -> None:
+    lost = list[int]()
+
+    async def answer(items: list[int]) -> list[int]:
+        if 3 in items:
+            raise ValueError("three")
+        return items
+
+    async def scene() -> None:
+        batcher = Batcher(answer, max_batch_size=2, wait_s=0, lost=lost.append)
+        with pytest.raises(ValueError, match="three"):
+            await batcher.ask([1, 2, 3, 4, 5, 6])
+        await until(lambda: len(lost) == 4)
+        # It took the other two while the first ones heard of it.
+        assert sorted(lost) == [1, 2, 5, 6]
 
     run(scene)
 

@@ -16,7 +16,10 @@ from torch import nn
 from aiplat.inference.predictor import Predictor, RowError
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.lateness import Lateness
+from aiplat.serving.metering.account import Account, Reconciliation
+from aiplat.serving.metering.prices import PriceList
 from aiplat.serving.metering.replica_time import ReplicaClock
+from aiplat.serving.metering.usage import UsageRecord
 from aiplat.serving.replica import Place, Replica, join
 from aiplat.serving.served import Answer, Answers, Fault, ModelInfo, OverloadError, Row, RowsError
 from aiplat.tasks.fields import InputField
@@ -232,6 +235,70 @@ def test_rows_whose_client_left_are_not_encoded() -> None:
         assert held.encoding == ["busy", "busy", "later"]
 
     asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+class Paced(Held):
+    """Takes a second for each pass, of a time of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 600.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def predict(self, batch: Batch) -> list[Answer]:
+        self.num_passes += 1
+        self.may_answer.acquire()
+        self.now += 1
+        return Letters.predict(self, batch)
+
+
+def test_the_books_close_though_requests_leave_and_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = Paced()
+    monkeypatch.setattr("aiplat.serving.replica.time", paced)
+    clock = ReplicaClock("letters", "1", paced.perf_counter)
+    place = Place(ran=lambda _, seconds: clock.ran(seconds), unclaimed=clock.unclaimed)
+    config = BatchingConfig(max_batch_size=2, wait_s=0)
+    replica = Replica(paced, INFO, config, threads=1, place=place)
+    records: list[UsageRecord] = []
+
+    async def ask(*texts: str) -> None:
+        paced.may_encode.release()
+        record = UsageRecord("letters", status=499)
+        records.append(record)
+        answers = await replica.predict([{"text": text} for text in texts])
+        record.status, record.compute_s = 200, answers.compute_s
+
+    async def passes(until_now: int, release: int = 0) -> None:
+        for _ in range(release):
+            paced.may_answer.release()
+        await until(lambda: paced.num_passes == until_now)
+
+    async def scene() -> None:
+        first = asyncio.create_task(ask("first"))
+        await passes(1)
+        left = asyncio.create_task(ask("left", "left", "left"))
+        await until(lambda: len(replica._batcher._waiting) == 3)
+        stayed = asyncio.create_task(ask("stayed"))
+        await until(lambda: len(replica._batcher._waiting) == 4)
+        # The pass of two of its rows is over, that of the third one has begun.
+        await passes(3, release=2)
+        left.cancel()
+        paced.may_answer.release()
+        await asyncio.gather(first, stayed)
+        # Rows that fail together are computed again, one by one.
+        failed = asyncio.create_task(ask("good", "bug"))
+        await passes(6, release=3)
+        (outcome,) = await asyncio.gather(failed, return_exceptions=True)
+        assert isinstance(outcome, RuntimeError)
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+    paced.now += 4
+    found = Account(PriceList()).add(records).reconciled(clock.read())
+    assert [record.compute_s for record in records] == [1, 0, 0.5, 0]
+    assert found == Reconciliation(replica_s=10, attributed_s=1.5, idle_s=4, unclaimed_s=4.5)
+    assert found.unexplained == 0
 
 
 async def until(condition: Callable[[], bool]) -> None:

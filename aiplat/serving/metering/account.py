@@ -57,18 +57,20 @@ class Reconciliation:
     """Replica seconds of a window, by what became of them.
 
     replica_s: replicas were there. attributed_s: usage records speak for. idle_s: no model ran.
-    mirrored_s: models ran to be compared, and nobody pays for it.
+    mirrored_s: models ran to be compared, and nobody pays for it. unclaimed_s: models ran for
+    requests that had left or failed when the model was done, and nobody pays for that either.
     """
 
     replica_s: float
     attributed_s: float
     idle_s: float
     mirrored_s: float = 0.0
+    unclaimed_s: float = 0.0
 
     @property
     def explained_s(self) -> float:
         """Seconds of which it is known what became of them."""
-        return self.attributed_s + self.mirrored_s + self.idle_s
+        return self.attributed_s + self.mirrored_s + self.unclaimed_s + self.idle_s
 
     @property
     def unexplained(self) -> float:
@@ -190,7 +192,8 @@ class Account:
         """
         alive = math.fsum(minute.alive_s for minute in minutes)
         busy = math.fsum(minute.busy_s for minute in minutes)
-        return Reconciliation(alive, self.attributed_s, alive - busy, mirrored_s)
+        unclaimed = math.fsum(minute.unclaimed_s for minute in minutes)
+        return Reconciliation(alive, self.attributed_s, alive - busy, mirrored_s, unclaimed)
 
 
 def month_start(at: float) -> float:

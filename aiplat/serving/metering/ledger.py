@@ -103,7 +103,7 @@ class Ledger:
             name: case(
                 (given[name] > replica_time.c[name], given[name]), else_=replica_time.c[name]
             )
-            for name in ("alive_s", "busy_s")
+            for name in ("alive_s", "busy_s", "unclaimed_s")
         }
         return insert.on_conflict_do_update(index_elements=["replica", "minute"], set_=grown)
 

@@ -1,4 +1,4 @@
-"""How long a replica is there, and for how much of it its model runs."""
+"""How long a replica is there, for how much of it its model runs, and for how much in vain."""
 
 import threading
 import time
@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ReplicaMinute:
-    """A replica in one minute. minute: since 1970. alive_s: it was there. busy_s: its model ran."""
+    """A replica in one minute. minute: since 1970. alive_s: it was there. busy_s: its model ran.
+
+    unclaimed_s: of passes whose outcome nobody took, in the minutes up to when that was known.
+    """
 
     replica: str
     minute: int
@@ -17,6 +20,7 @@ class ReplicaMinute:
     version: str
     alive_s: float = 0.0
     busy_s: float = 0.0
+    unclaimed_s: float = 0.0
 
 
 class ReplicaClock:
@@ -36,9 +40,11 @@ class ReplicaClock:
 
     def ran(self, seconds: float) -> None:
         """A pass of the model ended just now that took so long."""
-        end = self._now()
-        with self._lock:
-            self._add("busy_s", end - seconds, end)
+        self._note("busy_s", seconds)
+
+    def unclaimed(self, seconds: float) -> None:
+        """So long passes ran, of those told of, for a request that left or failed."""
+        self._note("unclaimed_s", seconds)
 
     def read(self) -> list[ReplicaMinute]:
         """The minutes that changed since the last call, as they stand now."""
@@ -54,6 +60,11 @@ class ReplicaClock:
                 minute: each for minute, each in self._minutes.items() if minute >= current - 1
             }
         return changed
+
+    def _note(self, name: str, seconds: float) -> None:
+        end = self._now()
+        with self._lock:
+            self._add(name, end - seconds, end)
 
     def _add(self, name: str, start: float, end: float) -> None:
         while start < end:

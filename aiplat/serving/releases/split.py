@@ -21,7 +21,11 @@ Note = Callable[[Comparison], None]
 
 
 class UselessAnswerError(Exception):
-    """A candidate's answer that cannot be given to anybody."""
+    """An answer that cannot be given to anybody. compute_s: its share of passes."""
+
+    def __init__(self, why: str, compute_s: float) -> None:
+        self.compute_s = compute_s
+        super().__init__(why)
 
 
 class Canary:
@@ -53,14 +57,14 @@ class Canary:
             require_useful(answers, rows)
         except Exception as error:
             self.fell_back, lost_s = True, time.perf_counter() - began
-            return await self._fall_back(rows, told(error), lost_s)
+            return await self._fall_back(rows, error, lost_s)
         return answers
 
     async def ready(self) -> bool:
         """Whether a request would be answered now."""
         return await self._champion.ready()
 
-    async def _fall_back(self, rows: Sequence[Row], error: str, lost_s: float) -> Answers:
+    async def _fall_back(self, rows: Sequence[Row], error: Exception, lost_s: float) -> Answers:
         self._record.version = self._champion.info.version
         is_failure = True
         try:
@@ -80,7 +84,8 @@ class Canary:
                         len(rows),
                         mirrored=False,
                         candidate_s=lost_s,
-                        error=error,
+                        compute_s=_wasted_s(error),
+                        error=told(error),
                     )
                 )
 
@@ -130,7 +135,7 @@ async def compare(
     except Exception as error:
         if not is_candidate:
             raise
-        compared.error = told(error)
+        compared.error, compared.compute_s = told(error), _wasted_s(error)
         compared.champion_s, compared.candidate_s = given_s, time.perf_counter() - began
         return compared
     taken_s = seconds_of(answers, began)
@@ -153,9 +158,15 @@ def seconds_of(answers: Answers, began: float) -> float:
 def require_useful(answers: Answers, rows: Sequence[Row]) -> None:
     """Raises UselessAnswerError where the answer cannot be given to anybody."""
     if len(answers.rows) != len(rows):
-        raise UselessAnswerError(f"{len(answers.rows)} answers to {len(rows)} rows")
+        why = f"{len(answers.rows)} answers to {len(rows)} rows"
+        raise UselessAnswerError(why, answers.compute_s)
     if not all(map(is_finite, answers.rows)):
-        raise UselessAnswerError("an answer that is not finite")
+        raise UselessAnswerError("an answer that is not finite", answers.compute_s)
+
+
+def _wasted_s(error: Exception) -> float:
+    """What passes took for a failure; where no answer came, who ran them tells of it."""
+    return error.compute_s if isinstance(error, UselessAnswerError) else 0.0
 
 
 def told(error: Exception) -> str:

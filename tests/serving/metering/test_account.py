@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aiplat.errors import ConfigError
-from aiplat.serving.metering.account import Account
+from aiplat.serving.metering.account import Account, Reconciliation
 from aiplat.serving.metering.prices import Price, PriceList
 from aiplat.serving.metering.replica_time import ReplicaMinute
 from aiplat.serving.metering.usage import UsageRecord
@@ -102,6 +102,19 @@ def test_seconds_that_compared_versions_are_nobodys_and_explained(make_record: M
     assert (found.attributed_s, found.mirrored_s, found.idle_s) == (2, 3, 55)
     assert found.closes
     assert [charge.amount for charge in account.charges()] == [2]
+
+
+def test_seconds_for_requests_that_left_are_nobodys_and_explained(make_record: MakeRecord) -> None:
+    account = Account(PriceList(default=Price(per_compute_second=1)))
+    account.add([make_record(0.0, compute_s=2), make_record(0.0, status=499, compute_s=0)])
+    minutes = [
+        ReplicaMinute("a", 0, "clip", "3", 60, 5, 2.5),
+        ReplicaMinute("a", 1, "clip", "3", 10, 0, 0.5),
+    ]
+    found = account.reconciled(minutes)
+    assert found == Reconciliation(replica_s=70, attributed_s=2, idle_s=65, unclaimed_s=3)
+    assert (found.unexplained, found.explained_s) == (0, 70)
+    assert sum(charge.amount for charge in account.charges()) == 2
 
 
 def test_a_negative_price_is_refused() -> None:

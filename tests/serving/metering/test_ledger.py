@@ -32,11 +32,11 @@ def test_more_than_a_statement_takes_is_taken_in(ledger: Ledger, make_record: Ma
 
 
 def test_a_minute_of_a_replica_only_grows(ledger: Ledger) -> None:
-    def minute(number: int, alive_s: float, busy_s: float) -> ReplicaMinute:
-        return ReplicaMinute("r", number, "clip", "3", alive_s, busy_s)
+    def minute(number: int, alive_s: float, busy_s: float, unclaimed_s: float) -> ReplicaMinute:
+        return ReplicaMinute("r", number, "clip", "3", alive_s, busy_s, unclaimed_s)
 
-    early, late = minute(7, 10, 2), minute(7, 30, 5)
-    ledger.take([replica_line(early), replica_line(late), replica_line(minute(8, 1, 0))])
+    early, late = minute(7, 10, 2, 0.5), minute(7, 30, 5, 0.75)
+    ledger.take([replica_line(early), replica_line(late), replica_line(minute(8, 1, 0, 0))])
     ledger.take([replica_line(early)])
     assert ledger.replica_minutes(7 * 60, 8 * 60) == [late]
     assert len(ledger.replica_minutes(7 * 60, 9 * 60)) == 2
@@ -53,9 +53,10 @@ def test_lines_of_a_later_version_are_taken_for_what_they_are(
 def test_lines_of_an_earlier_version_are_taken_with_what_they_have(
     ledger: Ledger, make_record: MakeRecord
 ) -> None:
-    record = make_record(1.0)
-    line = usage_line(record)
-    del line["model_s"]
-    ledger.take([line])
+    record, minute = make_record(1.0), ReplicaMinute("r", 0, "clip", "3", 30, 5)
+    line, time = usage_line(record), replica_line(minute)
+    del line["model_s"], time["unclaimed_s"]
+    ledger.take([line, time])
     (found,) = ledger.records(0, 10)
     assert (found.prediction_id, found.model_s) == (record.prediction_id, 0)
+    assert ledger.replica_minutes(0, 60) == [minute]

@@ -33,6 +33,18 @@ def test_a_pass_and_a_life_across_minutes_are_divided() -> None:
     assert times(clock.read()) == [(2, 10.0, 5.0), (3, 60.0, 60.0), (4, 10.0, 10.0)]
 
 
+def test_what_passes_ran_for_nobody_is_kept_beside_them() -> None:
+    now = Time(170.0)
+    clock = ReplicaClock("clip", "3", now)
+    now.now = 190.0
+    clock.ran(15.0)
+    clock.unclaimed(12.0)
+    clock.unclaimed(1.0)
+    minutes = clock.read()
+    assert times(minutes) == [(2, 10.0, 5.0), (3, 10.0, 10.0)]
+    assert [each.unclaimed_s for each in minutes] == [2.0, 11.0]
+
+
 def test_only_what_changed_is_told() -> None:
     now = Time(170.0)
     clock = ReplicaClock("clip", "3", now)

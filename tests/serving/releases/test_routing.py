@@ -168,7 +168,10 @@ def test_an_answer_that_is_not_finite_is_not_given(
         assert await asker.version() == "1"
 
     scene.run(work)
-    assert scene.notes[0].error == "UselessAnswerError: an answer that is not finite"
+    (note,) = scene.notes
+    assert note.error == "UselessAnswerError: an answer that is not finite"
+    # The champion's are on the bill, and these are on nobody's.
+    assert (note.compute_s, scene.records[0].compute_s) == (0.25, 0.25)
 
 
 def test_rows_that_both_versions_refuse_are_nobodys_failure() -> None:
