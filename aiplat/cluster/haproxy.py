@@ -6,11 +6,12 @@ docs/decisions/0019-haproxy.md.
 """
 
 import os
-import random
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from aiplat.cluster.ports import LOCALHOST, free_ports
+from aiplat.cluster.ports import LOCALHOST, free_ports, own_range
 
 # Ports for the replicas of one cluster. Two clusters on a machine must not share them: HAProxy
 # would ask a replica of the other where one of its own has just gone.
@@ -45,15 +46,20 @@ def is_in_front() -> bool:
     return os.environ.get(_IN_FRONT) == "1"
 
 
-def environment(folder: Path) -> dict[str, str]:
+@contextmanager
+def environment(folder: Path) -> Iterator[dict[str, str]]:
     """What Ray's processes are to be started with. folder: private, and for this cluster alone."""
+    with own_range(2 * _PORTS_EACH, _REPLICA_PORTS) as first_port:
+        yield _settings(folder, first_port)
+
+
+def _settings(folder: Path, first_port: int) -> dict[str, str]:
     refusal = folder / "refusal.http"
     refusal.write_text(_ANSWER, newline="")
     start = folder / "haproxy"
     metrics_port, stats_port = free_ports(2)
     start.write_text(_start_script(refusal, (metrics_port, stats_port)))
     start.chmod(0o700)
-    first = random.randrange(_REPLICA_PORTS.start, _REPLICA_PORTS.stop, 2 * _PORTS_EACH)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(start),
@@ -65,10 +71,10 @@ def environment(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _PORTS_EACH - 1),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + _PORTS_EACH),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 2 * _PORTS_EACH - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_port + _PORTS_EACH - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first_port + _PORTS_EACH),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first_port + 2 * _PORTS_EACH - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_DRAIN_S),
         # A replica that ends may close a connection just as it is asked on it. HAProxy would then
         # close the client's; what it still has whole, another replica can answer.

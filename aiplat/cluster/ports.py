@@ -1,7 +1,11 @@
 """Free ports of this machine."""
 
+import random
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from aiplat.errors import ClusterError
 
 LOCALHOST = "127.0.0.1"
 
@@ -25,3 +29,25 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def own_range(size: int, among: range) -> Iterator[int]:
+    """The first of `size` ports in a row that nobody else is given here while the block runs.
+
+    Raises ClusterError where all of `among` are given away.
+    """
+    firsts = list(among[::size])
+    for first in random.sample(firsts, len(firsts)):
+        # Its last port is kept, so that others see that it is taken; the rest is for the block.
+        with socket.socket() as mark:
+            try:
+                mark.bind((LOCALHOST, first + size - 1))
+            except OSError:
+                continue
+            yield first
+            return
+    raise ClusterError(
+        f"{len(firsts)} clusters have the ports {among.start} to {among.stop - 1} of this machine "
+        "among them: end one of them first"
+    )

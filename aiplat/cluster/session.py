@@ -118,7 +118,8 @@ def _own_proxy() -> Iterator[None]:
         return
     with (
         tempfile.TemporaryDirectory(prefix="aiplat-") as folder,
-        _environment(haproxy.environment(Path(folder))),
+        haproxy.environment(Path(folder)) as needed,
+        _environment(needed),
     ):
         yield
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,13 @@ listen stats
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     echo = tmp_path / "real-haproxy"
     echo.write_text('#!/bin/sh\necho "started with $*"\n')
     echo.chmod(0o700)
     monkeypatch.setattr(haproxy, "_binary", lambda: str(echo))
-    return haproxy.environment(tmp_path)
+    with haproxy.environment(tmp_path) as needed:
+        yield needed
 
 
 def _written(folder: Path, started: dict[str, str]) -> Path:
@@ -97,12 +99,15 @@ def test_a_client_that_found_no_replica_is_told_to_come_again(
     assert f"Content-Length: {len(body)}" in lines
 
 
-def test_two_clusters_share_no_file(tmp_path: Path, started: dict[str, str]) -> None:
+def test_two_clusters_share_neither_file_nor_port(tmp_path: Path, started: dict[str, str]) -> None:
     (tmp_path / "other").mkdir()
-    other = haproxy.environment(tmp_path / "other")
+    with haproxy.environment(tmp_path / "other") as other:
+        pass
     files = [name for name, value in started.items() if value.startswith("/")]
     assert len(files) == 6
-    assert not [name for name in files if started[name] == other[name]]
+    ports = [name for name in started if name.endswith("_PORT")]
+    assert len(ports) == 6
+    assert not [name for name in (*files, *ports) if started[name] == other[name]]
 
 
 def test_ports_of_replicas_are_a_range(started: dict[str, str]) -> None:

@@ -5,9 +5,7 @@ import dataclasses
 import http.client
 import json
 import math
-import os
 import re
-import signal
 import threading
 import time
 import urllib.error
@@ -32,6 +30,7 @@ from aiplat.serving.metering.account import Account
 from aiplat.serving.metering.books import BooksPlace, books_place, settle
 from aiplat.serving.metering.prices import PriceList
 from aiplat.serving.metering.usage import UsageRecord
+from tests.cluster.processes import end
 from tests.serving.shapes import picture, shapes_folder
 
 # Ray Serve declares and uses its own deprecated settings.
@@ -159,15 +158,6 @@ def test_a_stock_client_gets_the_answers_of_the_plain_api(url: str) -> None:
     assert [label.decode() for label in reply.as_numpy("label")] == [row["label"] for row in plain]
 
 
-def kill_replicas(deployment: str) -> None:
-    """End the processes of a deployment's replicas on this machine without notice."""
-    title = f"ServeReplica:aiplat:{deployment}".encode()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if title in path.read_bytes():
-                os.kill(int(path.parent.name), signal.SIGKILL)
-
-
 def told_to_prometheus() -> str:
     """The metrics of this machine's node."""
     import ray
@@ -232,13 +222,13 @@ def test_the_books_close_though_replicas_and_endpoint_are_killed(
 
     with Asking(url) as asking:
         assert asking.goes_on()
-        kill_replicas("endpoint")
+        end("ServeReplica:aiplat:endpoint")
         assert asking.goes_on()
         # The same with the model in a process of its own.
         serve.deploy({"shapes": version}, dataclasses.replace(config, colocate=False), books)
         for deployment in ("model-shapes", "endpoint"):
             assert asking.goes_on()
-            kill_replicas(deployment)
+            end(f"ServeReplica:aiplat:{deployment}")
         assert asking.goes_on()
     with closing(books.open_ledger()) as ledger:
 

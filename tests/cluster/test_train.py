@@ -28,6 +28,7 @@ from aiplat.training.optim import optimizer_from, schedule_from
 from aiplat.training.recipe import Recipe
 from aiplat.training.records import read_samples
 from aiplat.training.result import read_result
+from tests.cluster.processes import end
 from tests.stores import storage_with_database
 
 # Ray uses deprecated parts of its own dependencies.
@@ -82,11 +83,6 @@ def causes(events: list[Event]) -> list[str]:
     return [event["text"] for event in events if event["kind"] == "failure"]
 
 
-def worker_pids() -> list[int]:
-    titles = {path.parent: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
-    return [int(path.name) for path, title in titles.items() if b"RayTrainWorker" in title]
-
-
 def losses(events: list[Event]) -> list[float]:
     return [event["loss"] for event in events if event["kind"] == "step"]
 
@@ -115,7 +111,7 @@ def test_a_killed_worker_costs_no_row_and_no_repetition(
         events.append(event)
         # Once, in the middle of the second epoch.
         if event["kind"] == "step" and event["step"] == 22 and len(starts(events)) == 1:
-            os.kill(worker_pids()[0], signal.SIGKILL)
+            end("RayTrainWorker", at_most=1)
 
     result = train(job(tmp_path / "run", version), 2, watch)
     assert result.attempts == 2
