@@ -4,6 +4,7 @@ It has no route, and is not deployed anew where the endpoint is: calls go on whi
 """
 
 import contextlib
+import secrets
 
 from ray import serve
 
@@ -16,6 +17,7 @@ GATEWAY = f"{APPLICATION}-grpc"
 
 _DEPLOYMENT = "gateway"
 _GRACE_S = 5.0
+_CHECK_S = 2.0
 _REPLY_S = 10.0
 
 
@@ -38,22 +40,29 @@ class GatewayReplica:
         return self._settings
 
 
-def start_gateway(config: ServingConfig, url: str) -> str | None:
+def start_gateway(config: ServingConfig, url: str) -> GatewaySettings | None:
     """Have gRPC answered as the settings say, by the endpoint at `url`; in place of what there was.
 
-    Returns the address; None: it is not wanted. Raises ClusterError where it does not come up.
+    Returns what it was started with; None: it is not wanted. Raises ClusterError where it does not
+    come up.
     """
     if config.grpc_port is None:
         end_gateway()
         return None
+    running = _running()
     settings = GatewaySettings(
-        config.host, config.grpc_port, url, config.max_body_bytes, config.request_timeout_s
+        host=config.host,
+        port=config.grpc_port,
+        url=url,
+        secret=running.secret if running else secrets.token_urlsafe(),
+        max_bytes=config.max_body_bytes,
+        timeout_s=config.request_timeout_s,
     )
-    if _running() != settings:
+    if running != settings:
         target = serve.RunTarget(_application(settings, config), name=GATEWAY, route_prefix=None)
         serve.run_many([target], wait_for_applications_running=False)
         wait_until_ready(config, GATEWAY)
-    return f"{config.own_address}:{config.grpc_port}"
+    return settings
 
 
 def end_gateway() -> None:
@@ -66,10 +75,12 @@ def _application(settings: GatewaySettings, config: ServingConfig) -> serve.Appl
     deployment = serve.deployment(
         GatewayReplica,
         name=_DEPLOYMENT,
-        # Where HTTP is answered: the endpoint takes a process of this machine's word on addresses.
+        # Where HTTP is answered.
         ray_actor_options={"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}},
         # Two cannot listen on one port.
         max_surge_percent=0,
+        # There is no second one to answer meanwhile.
+        health_check_period_s=_CHECK_S,
         graceful_shutdown_timeout_s=config.replica.shutdown_timeout_s,
         max_constructor_retry_count=1,
     )

@@ -65,16 +65,17 @@ def deploy(
     if running is not None and config.colocate is None and set(running.deployments) - {ENDPOINT}:
         # Serve would end the models' processes before the last endpoint that asks them.
         config = replace(config, colocate=False)
-    target = serve.RunTarget(
-        application_of(models, config, books), name=APPLICATION, route_prefix="/"
-    )
     try:
         # First, since its port may be taken.
-        grpc_address = start_gateway(config, url)
+        gateway = start_gateway(config, url)
+        application = application_of(models, config, books, gateway.secret if gateway else None)
+        target = serve.RunTarget(application, name=APPLICATION, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
         wait_until_ready(config)
         _wait_until_reached(url)
-        return Deployed(url, tuple(describe(name) for name in models), grpc_address)
+        infos = tuple(describe(name) for name in models)
+        grpc_address = f"{_own_address(config)}:{gateway.port}" if gateway else None
+        return Deployed(url, infos, grpc_address)
     except BaseException:
         if is_new:
             take_down()
@@ -136,16 +137,27 @@ def _start_http(config: ServingConfig) -> str:
             f"listens on {running.http_config.host}:{running.http_config.port} of this cluster and "
             "cannot move: set them so, or end Serve and all it serves with 'serve shutdown'"
         )
-    return f"http://{config.own_address}:{config.port}"
+    return f"http://{_own_address(config)}:{config.port}"
+
+
+def _own_address(config: ServingConfig) -> str:
+    """Where processes of the same machine reach the endpoint."""
+    return "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104
 
 
 def application_of(
-    models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
+    models: Mapping[str, ModelVersion],
+    config: ServingConfig,
+    books: BooksPlace,
+    gateway_secret: str | None = None,
 ) -> serve.Application:
-    """The endpoint over model versions by name, as Ray Serve runs it."""
+    """The endpoint over model versions by name, as Ray Serve runs it.
+
+    gateway_secret: what the gateway of gRPC is known by; None: there is none.
+    """
     if config.is_colocated(len(models)):
         ((name, version),) = models.items()
-        return _colocated(name, version, config, books)
+        return _colocated(name, version, config, books, gateway_secret)
     handles = {
         name: model_application(name, version, config, books) for name, version in models.items()
     }
@@ -163,11 +175,15 @@ def application_of(
         **_lifetime(config),
     )
     numbers = {name: str(version.version) for name, version in models.items()}
-    return endpoint.bind(numbers, handles, config, books)
+    return endpoint.bind(numbers, handles, config, books, gateway_secret)
 
 
 def _colocated(
-    name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+    name: str,
+    version: ModelVersion,
+    config: ServingConfig,
+    books: BooksPlace,
+    gateway_secret: str | None,
 ) -> serve.Application:
     # It needs torch, which an endpoint over other processes does without.
     from aiplat.cluster.colocated import ColocatedEndpoint
@@ -175,7 +191,7 @@ def _colocated(
     deployment = serve.deployment(
         serve.ingress()(ColocatedEndpoint), name=ENDPOINT, **_computing(config)
     )
-    return deployment.bind(name, version, config, books)
+    return deployment.bind(name, version, config, books, gateway_secret)
 
 
 def model_application(

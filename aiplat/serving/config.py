@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from aiplat.errors import ConfigError
 from aiplat.inference.config import check_engine
-from aiplat.serving.keys.addresses import Network, address_of, network
+from aiplat.serving.keys.addresses import Network, network
 
 _LAST_PORT = 65_535
 _MORE_THAN_NOTHING = (
@@ -163,7 +163,13 @@ class ServingConfig:
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
-        self._check_grpc_port()
+        if self.grpc_port is not None and (
+            not 0 < self.grpc_port <= _LAST_PORT or self.grpc_port == self.port
+        ):
+            raise ConfigError(
+                f"grpc_port is {self.grpc_port}, expected a port other than {self.port}, which is "
+                "of HTTP, or null"
+            )
         # Refused here, and not by a replica.
         _ = self.trusted_networks
         if self.follow_s is not None and self.follow_s <= 0:
@@ -174,20 +180,6 @@ class ServingConfig:
             raise ConfigError(
                 f"replica.max_ongoing_requests is {given}, expected at least twice "
                 f"batching.max_batch_size ({self.batching.max_batch_size}), or null"
-            )
-
-    def _check_grpc_port(self) -> None:
-        if self.grpc_port is None:
-            return
-        if not 0 < self.grpc_port <= _LAST_PORT or self.grpc_port == self.port:
-            raise ConfigError(
-                f"grpc_port is {self.grpc_port}, expected a port other than {self.port}, which is "
-                "of HTTP, or null"
-            )
-        if address_of(self.own_address) is None:
-            raise ConfigError(
-                f"host is {self.host!r}, expected an address where grpc_port is given, "
-                "such as 127.0.0.1"
             )
 
     def is_colocated(self, num_models: int) -> bool:
@@ -214,16 +206,10 @@ class ServingConfig:
         return works_on + self.max_queued_requests
 
     @property
-    def own_address(self) -> str:
-        """Where processes of the same machine reach the endpoint."""
-        return "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
-
-    @property
     def trusted_networks(self) -> tuple[Network, ...]:
-        """The proxies whose word on a client's address is taken: gRPC's gateway is one of them."""
-        own = [] if self.grpc_port is None else [self.own_address]
+        """The proxies whose word on a client's address is taken."""
         try:
-            return tuple(network(text) for text in [*self.trusted_proxies, *own])
+            return tuple(network(text) for text in self.trusted_proxies)
         except ConfigError as error:
             raise ConfigError(f"trusted_proxies has {error}") from None
 

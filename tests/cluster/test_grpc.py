@@ -132,6 +132,8 @@ def test_who_may_not_ask_is_told_so(client: stock.InferenceServerClient, store: 
     assert refusal(client, headers=bearer("aip_k3v0q9x2ab_00ff")) == "StatusCode.UNAUTHENTICATED"
     elsewhere = store.create("acme", Rights(cidrs=(network("10.0.0.0/8"),)))[1]
     assert refusal(client, headers=bearer(elsewhere)) == "StatusCode.PERMISSION_DENIED"
+    words = bearer(elsewhere) | {"x-forwarded-for": "10.1.1.1"}
+    assert refusal(client, headers=words) == "StatusCode.PERMISSION_DENIED"
     once = store.create("acme", Rights(rate=0.01, burst=1))[1]
     client.infer("shapes", question(), headers=bearer(once))
     assert refusal(client, headers=bearer(once)) == "StatusCode.RESOURCE_EXHAUSTED"

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from aiplat.serving.open_inference.gateway import Gateway, GatewaySettings
 
+SECRET = "of-the-gateway"  # noqa: S105
+
 
 @contextmanager
 def calling(
@@ -16,7 +18,7 @@ def calling(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    gateway = Gateway(GatewaySettings("127.0.0.1", port, url, max_bytes, timeout_s))
+    gateway = Gateway(GatewaySettings("127.0.0.1", port, url, SECRET, max_bytes, timeout_s))
     try:
         taken = asyncio.run_coroutine_threadsafe(gateway.start(), loop).result()
         yield f"127.0.0.1:{taken}"

@@ -41,7 +41,6 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (ServingConfig, {"max_key_age_s": 0}, "max_key_age_s is 0"),
         (ServingConfig, {"grpc_port": 8000}, "grpc_port is 8000, expected a port other than 8000"),
         (ServingConfig, {"grpc_port": 0}, "grpc_port is 0"),
-        (ServingConfig, {"grpc_port": 9000, "host": "here"}, "host is 'here', expected an address"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(
@@ -61,15 +60,6 @@ def test_proxies_are_networks_of_either_version() -> None:
     assert [str(item) for item in config.trusted_networks] == ["10.0.0.0/8", "::1/128"]
     with pytest.raises(ConfigError, match=r"trusted_proxies has 'proxy' is no network"):
         ServingConfig(trusted_proxies=["proxy"])
-
-
-def test_the_gateway_of_grpc_is_a_proxy_that_is_believed() -> None:
-    found = [
-        [str(item) for item in ServingConfig(host=host, grpc_port=9000).trusted_networks]
-        for host in ("127.0.0.1", "0.0.0.0", "10.0.0.5")  # noqa: S104
-    ]
-    assert found == [["127.0.0.1/32"], ["127.0.0.1/32"], ["10.0.0.5/32"]]
-    assert ServingConfig().trusted_networks == ()
 
 
 def test_one_model_that_is_never_let_go_computes_where_http_is_answered() -> None:

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from aiplat.errors import AiplatError, ConfigError
 from aiplat.serving.gate import KEY_HEADER
+from aiplat.serving.middleware import CALLER_HEADER
 from aiplat.serving.open_inference.messages import SERVICE
 from aiplat.serving.open_inference.translation import RPCS, Answered, Asked, MessageError, Rpc
 
@@ -23,9 +24,8 @@ _MAX_CALLS = 512
 _MARGIN_S = 5.0
 # Servers close connections that were idle for 5 s; one that is just being closed is not asked.
 _IDLE_S = 2.0
-_FORWARDED = "x-forwarded-for"
 # What of a call's metadata the endpoint reads, and what of its answer is told in the trailer.
-_PASSED_ON = ("authorization", KEY_HEADER.lower(), "x-request-id", _FORWARDED)
+_PASSED_ON = ("authorization", KEY_HEADER.lower(), "x-request-id", "x-forwarded-for")
 _TOLD = ("retry-after", "x-request-id")
 # Of an error's text; a trailer has room for 8 KB in all.
 _MAX_DETAILS = 1024
@@ -51,13 +51,14 @@ _CODES = {
 class GatewaySettings:
     """What a gateway is started with.
 
-    host, port: where it listens. url: of the endpoint. max_bytes: of a message. timeout_s: how
-    long a message may take to arrive, and then its answer.
+    host, port: where it listens. url: of the endpoint. secret: what the endpoint knows it by.
+    max_bytes: of a message. timeout_s: how long a message may take to arrive, and then its answer.
     """
 
     host: str
     port: int
     url: str
+    secret: str
     max_bytes: int
     timeout_s: float
 
@@ -139,7 +140,7 @@ class Gateway:
             async with asyncio.timeout(self._settings.timeout_s):
                 message = await anext(messages)
             asked = rpc.asked(rpc.request.FromString(message))
-            answered = await self._ask(asked, _headers(context))
+            answered = await self._ask(asked, self._headers(context))
         except StopAsyncIteration:
             raise CallError(_Code.INVALID_ARGUMENT, "the call has no message") from None
         except (DecodeError, MessageError) as error:
@@ -172,22 +173,21 @@ class Gateway:
             response = await self._client.send(request)
         return Answered(response.status_code, response.headers, response.content)
 
+    def _headers(self, context: Any) -> _Metadata:
+        """What the endpoint is to know of the caller."""
+        given = [
+            (name, value.strip())
+            for name, value in context.invocation_metadata() or ()
+            if name in _PASSED_ON and isinstance(value, str)
+        ]
+        caller = f"{self._settings.secret} {_address(context.peer())}"
+        return [*given, (CALLER_HEADER, caller)]
 
-def _headers(context: Any) -> _Metadata:
-    """What the endpoint is to know of the caller; whose address it is comes last, as of a proxy."""
-    given = [
-        (name, value.strip())
-        for name, value in context.invocation_metadata() or ()
-        if name in _PASSED_ON and isinstance(value, str)
-    ]
-    peer = _address(context.peer())
-    return [*given, (_FORWARDED, peer)] if peer else given
 
-
-def _address(peer: str) -> str | None:
-    """The address of a peer as gRPC writes it, such as `ipv6:%5B::1%5D:50051`."""
+def _address(peer: str) -> str:
+    """The address in a peer as gRPC writes it, such as `ipv6:%5B::1%5D:50051`; "": it has none."""
     kind, _, found = unquote(peer).partition(":")
-    return found.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else None
+    return found.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 def _refusal(answered: Answered) -> CallError:

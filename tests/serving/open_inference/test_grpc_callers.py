@@ -1,7 +1,9 @@
 """Whoever asks by gRPC is let in, counted and written down as over HTTP."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -15,8 +17,9 @@ from aiplat.serving.keys.key import Rights
 from aiplat.serving.keys.known import KnownKeys
 from aiplat.serving.keys.store import KeyStore
 from aiplat.serving.metering.usage import UsageRecord
+from aiplat.serving.middleware import CALLER_HEADER, BehindGateway
 from aiplat.store.records import open_records, records_url
-from tests.serving.calling import calling
+from tests.serving.calling import SECRET, calling
 from tests.serving.conftest import LocalModel
 from tests.serving.running import running
 
@@ -51,13 +54,13 @@ def endpoint(
 ) -> Iterator[Endpoint]:
     records = open_records(records_url(str(tmp_path_factory.mktemp("storage")), None))
     store, used = KeyStore(records), list[UsageRecord]()
-    config = ServingConfig(grpc_port=9000)
     app = create_app(
         {"reds": make_model()},
-        config,
-        gate=KeyGate(KnownKeys(store), config.trusted_networks),
+        ServingConfig(),
+        gate=KeyGate(KnownKeys(store)),
         record=used.append,
     )
+    app.add_middleware(BehindGateway, secret=SECRET)
     with (
         running(app) as port,
         calling(f"http://127.0.0.1:{port}") as address,
@@ -123,7 +126,31 @@ def test_the_callers_address_is_the_one_that_counts(
     elsewhere = endpoint.key(Rights(cidrs=(network("203.0.113.0/24"),)))
     assert endpoint.ask(question, x_api_key=here) == Code.OK
     assert endpoint.ask(question, x_api_key=elsewhere) == Code.PERMISSION_DENIED
-    # A proxy of this machine before the gateway is believed, as the gateway is.
-    given = {"x_forwarded_for": "203.0.113.9"}
-    assert endpoint.ask(question, x_api_key=elsewhere, **given) == Code.OK
-    assert endpoint.ask(question, x_api_key=here, **given) == Code.PERMISSION_DENIED
+    # What it says of itself is judged as over HTTP.
+    assert endpoint.ask(question, x_api_key=here, x_forwarded_for="203.0.113.9") == Code.OK
+    told = {"x_forwarded_for": "127.0.0.1", "x_aiplat_caller": f"{SECRET} 203.0.113.9"}
+    assert endpoint.ask(question, x_api_key=elsewhere, **told) == Code.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        (f"{SECRET} 203.0.113.9", ("203.0.113.9", 65_536)),
+        (f"{SECRET} 2001:db8::9", ("2001:db8::9", 65_536)),
+        (f"{SECRET} ", None),
+        (SECRET, None),
+        ("guess 203.0.113.9", None),
+        ("é 203.0.113.9", None),
+        (None, ("127.0.0.1", 40_000)),
+    ],
+)
+def test_only_the_gateway_says_who_asks(said: str | None, client: tuple[str, int] | None) -> None:
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+
+    headers = [] if said is None else [(CALLER_HEADER.lower().encode(), said.encode())]
+    scope = {"type": "http", "client": ("127.0.0.1", 40_000), "headers": headers}
+    asyncio.run(BehindGateway(app, SECRET)(scope, cast("Any", None), cast("Any", None)))
+    assert [(found["client"], found["headers"]) for found in scopes] == [(client, [])]
