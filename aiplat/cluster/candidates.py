@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from aiplat.cluster.applications import quieten, wait_until_ready
 from aiplat.cluster.remote import RemoteModel
 from aiplat.cluster.replicas import (
     APPLICATION,
@@ -19,7 +20,7 @@ from aiplat.cluster.replicas import (
     ENDPOINT,
     deployment_name,
 )
-from aiplat.cluster.serve import deploy, describe, model_application, quieten, wait_until_ready
+from aiplat.cluster.serve import deploy, describe, model_application
 from aiplat.errors import ClusterError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig

@@ -35,11 +35,17 @@ class ColocatedEndpoint:
     """The HTTP app and its one model."""
 
     def __init__(
-        self, name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+        self,
+        name: str,
+        version: ModelVersion,
+        config: ServingConfig,
+        books: BooksPlace,
+        gateway_secret: str | None,
     ) -> None:
         self._versions = {name: str(version.version)}
         clock = ReplicaClock(name, self._versions[name])
         self._config, self._place = config, books
+        self._gateway_secret = gateway_secret
         self._books = books.open(clock)
         log_with_serve()
         lateness = Lateness.of(config)
@@ -53,7 +59,8 @@ class ColocatedEndpoint:
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """The app; Serve asks for it while it starts this replica."""
         model = LocalModel(self._replica)
-        return await http_app({model.info.name: model}, self._config, self._place, self._books)
+        models = {model.info.name: model}
+        return await http_app(models, self._config, self._place, self._books, self._gateway_secret)
 
     async def deployed(self) -> tuple[Mapping[str, str], ServingConfig, BooksPlace]:
         """What this endpoint was deployed with: version by model, settings, and its books."""

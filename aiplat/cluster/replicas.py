@@ -24,7 +24,7 @@ from aiplat.serving.metering.books import Books, BooksPlace
 from aiplat.serving.metering.claims import Claims
 from aiplat.serving.metering.replica_time import ReplicaClock
 from aiplat.serving.metering.usage import UsageRecord
-from aiplat.serving.middleware import BehindProxy
+from aiplat.serving.middleware import BehindGateway, BehindProxy
 from aiplat.serving.served import ModelInfo, OverloadError, Row, RowsError, ServedModel
 
 if TYPE_CHECKING:
@@ -152,10 +152,12 @@ class Endpoint:
         handles: Mapping[str, DeploymentHandle],
         config: ServingConfig,
         books: BooksPlace,
+        gateway_secret: str | None,
     ) -> None:
         self._versions = versions
         self._handles = {name: handle_of(name, handles[name], config) for name in versions}
         self._config, self._place = config, books
+        self._gateway_secret = gateway_secret
         self._books = books.open()
         self._infos: dict[str, ModelInfo] = {}
         log_with_serve()
@@ -174,7 +176,7 @@ class Endpoint:
         models = {
             name: RemoteModel(info, self._handles[name]) for name, info in self._infos.items()
         }
-        return await http_app(models, self._config, self._place, self._books)
+        return await http_app(models, self._config, self._place, self._books, self._gateway_secret)
 
     async def deployed(self) -> tuple[Mapping[str, str], ServingConfig, BooksPlace]:
         """What this endpoint was deployed with: version by model, settings, and its books."""
@@ -194,11 +196,16 @@ def handle_of(name: str, handle: DeploymentHandle, config: ServingConfig) -> Dep
 
 
 async def http_app(
-    models: Mapping[str, ServedModel], config: ServingConfig, place: BooksPlace, books: Books
+    models: Mapping[str, ServedModel],
+    config: ServingConfig,
+    place: BooksPlace,
+    books: Books,
+    gateway_secret: str | None,
 ) -> FastAPI:
     """The app of a process that answers HTTP, as keys, releases and usage on this cluster want it.
 
-    books: of this process, in `place`.
+    books: of this process, in `place`. gateway_secret: what the gateway of gRPC is known by; None:
+    there is none.
     """
     # Here and not above: candidates are deployed as the endpoint's models are.
     from aiplat.cluster.candidates import open_candidate
@@ -219,6 +226,9 @@ async def http_app(
         record=record,
         router=open_releases(config, place.records, books, open_candidate, metrics.mirrored),
     )
+    if gateway_secret is not None:
+        app.add_middleware(BehindGateway, secret=gateway_secret)
+    # Added last, it is asked first: the gateway asks through it.
     if is_in_front():
         app.add_middleware(BehindProxy)
     return app

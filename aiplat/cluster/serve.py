@@ -5,7 +5,6 @@ application only.
 """
 
 import contextlib
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,8 @@ import httpx
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 
+from aiplat.cluster.applications import quieten, wait_until_ready
+from aiplat.cluster.gateway import end_gateway, start_gateway
 from aiplat.cluster.packed import PACKED, PackedReplica
 from aiplat.cluster.replicas import (
     APPLICATION,
@@ -40,10 +41,14 @@ _PROXY_S = 30.0
 
 @dataclass(frozen=True)
 class Deployed:
-    """An endpoint that answers, and the models behind it."""
+    """An endpoint that answers, and the models behind it.
+
+    grpc_address: host and port; None: it does not answer gRPC.
+    """
 
     url: str
     models: tuple[ModelInfo, ...]
+    grpc_address: str | None
 
 
 def deploy(
@@ -62,14 +67,17 @@ def deploy(
     if running is not None and config.colocate is None and set(running.deployments) - {ENDPOINT}:
         # Serve would end the models' processes before the last endpoint that asks them.
         config = replace(config, colocate=False)
-    target = serve.RunTarget(
-        application_of(models, config, books), name=APPLICATION, route_prefix="/"
-    )
     try:
+        # First, since its port may be taken.
+        gateway = start_gateway(config, url)
+        application = application_of(models, config, books, gateway.secret if gateway else None)
+        target = serve.RunTarget(application, name=APPLICATION, route_prefix="/")
         serve.run_many([target], wait_for_applications_running=False)
         wait_until_ready(config)
         _wait_until_reached(url)
-        return Deployed(url, tuple(describe(name) for name in models))
+        infos = tuple(describe(name) for name in models)
+        grpc_address = f"{_own_address(config)}:{gateway.port}" if gateway else None
+        return Deployed(url, infos, grpc_address)
     except BaseException:
         if is_new:
             take_down()
@@ -96,18 +104,17 @@ def describe(name: str) -> ModelInfo:
 
 
 def take_down() -> bool:
-    """Delete the application, and candidates that a release left. Returns whether it was there."""
+    """Delete the application, its gateway, and candidates that a release left.
+
+    Returns whether the application was there.
+    """
     quieten()
+    end_gateway()
     running = serve.status().applications
     for name in running:
         if name == APPLICATION or name.startswith(CANDIDATES):
             serve.delete(name)
     return APPLICATION in running
-
-
-def quieten() -> None:
-    """Serve's notes on its progress are for its log files; what matters is raised."""
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
 def _start_http(config: ServingConfig) -> str:
@@ -132,17 +139,27 @@ def _start_http(config: ServingConfig) -> str:
             f"listens on {running.http_config.host}:{running.http_config.port} of this cluster and "
             "cannot move: set them so, or end Serve and all it serves with 'serve shutdown'"
         )
-    host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104
-    return f"http://{host}:{config.port}"
+    return f"http://{_own_address(config)}:{config.port}"
+
+
+def _own_address(config: ServingConfig) -> str:
+    """Where processes of the same machine reach the endpoint."""
+    return "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104
 
 
 def application_of(
-    models: Mapping[str, ModelVersion], config: ServingConfig, books: BooksPlace
+    models: Mapping[str, ModelVersion],
+    config: ServingConfig,
+    books: BooksPlace,
+    gateway_secret: str | None = None,
 ) -> serve.Application:
-    """The endpoint over model versions by name, as Ray Serve runs it."""
+    """The endpoint over model versions by name, as Ray Serve runs it.
+
+    gateway_secret: what the gateway of gRPC is known by; None: there is none.
+    """
     if config.is_colocated(len(models)):
         ((name, version),) = models.items()
-        return _colocated(name, version, config, books)
+        return _colocated(name, version, config, books, gateway_secret)
     if config.models_per_replica is None:
         handles = {
             name: model_application(name, version, config, books)
@@ -164,11 +181,15 @@ def application_of(
         **_lifetime(config),
     )
     numbers = {name: str(version.version) for name, version in models.items()}
-    return endpoint.bind(numbers, handles, config, books)
+    return endpoint.bind(numbers, handles, config, books, gateway_secret)
 
 
 def _colocated(
-    name: str, version: ModelVersion, config: ServingConfig, books: BooksPlace
+    name: str,
+    version: ModelVersion,
+    config: ServingConfig,
+    books: BooksPlace,
+    gateway_secret: str | None,
 ) -> serve.Application:
     # It needs torch, which an endpoint over other processes does without.
     from aiplat.cluster.colocated import ColocatedEndpoint
@@ -176,7 +197,7 @@ def _colocated(
     deployment = serve.deployment(
         serve.ingress()(ColocatedEndpoint), name=ENDPOINT, **_computing(config)
     )
-    return deployment.bind(name, version, config, books)
+    return deployment.bind(name, version, config, books, gateway_secret)
 
 
 def model_application(
@@ -253,45 +274,6 @@ def _lifetime(config: ServingConfig) -> dict[str, Any]:
     }
 
 
-def wait_until_ready(config: ServingConfig, name: str = APPLICATION) -> None:
-    """Return once an application runs. Raises ClusterError where it does not."""
-    deadline = time.monotonic() + config.start_timeout_s
-    while True:
-        application = serve.status().applications.get(name)
-        if application is None:
-            raise ClusterError("what is deployed was taken down by someone else while it started")
-        if application.status == "RUNNING":
-            return
-        if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise ClusterError(f"the models cannot be served: {_messages(application)}")
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"the replicas are not ready after {config.start_timeout_s:g} s "
-                f"(serve.start_timeout_s): {_messages(application)}. Where CPUs or GPUs are "
-                "lacking, lower serve.replica.num_cpus or serve.autoscaling.min_replicas, or "
-                "update in place with serve.replica.max_surge_percent=0"
-            )
-        time.sleep(_POLL_S)
-
-
 def _last_line(error: Exception) -> str:
     """What a remote error says, without the remote traceback before it."""
     return str(error).strip().splitlines()[-1]
-
-
-def _messages(application: Any) -> str:
-    """What Serve says of the deployments that are not well."""
-    unwell = {
-        name: deployment
-        for name, deployment in application.deployments.items()
-        if deployment.status != "HEALTHY"
-    }
-    told = [f"{name}: {_cause(item.message)}" for name, item in unwell.items() if item.message]
-    states = [f"{name} is {item.status.value.lower()}" for name, item in unwell.items()]
-    return "; ".join(told or states) or application.message
-
-
-def _cause(message: str) -> str:
-    """The message of a replica's error; of one that the user can mend without its traceback."""
-    kind, _, said = message.strip().splitlines()[-1].partition(": ")
-    return said if kind.startswith("aiplat.") else message

@@ -35,7 +35,13 @@ def main(config: ServeConfig) -> None:
             deployed = serve.deploy(models, config.serve, books)
         # Now, since a key that is made for an endpoint that does not start is never shown.
         credential = credential_of(config, books)
-        told = guide(deployed.url, session.dashboard_url, deployed.models, credential)
+        told = guide(
+            deployed.url,
+            session.dashboard_url,
+            deployed.models,
+            credential,
+            deployed.grpc_address,
+        )
         console.print(told, markup=False)
         if config.serve.detach:
             console.print(

@@ -6,6 +6,7 @@ from aiplat.errors import ConfigError
 from aiplat.inference.config import check_engine
 from aiplat.serving.keys.addresses import Network, network
 
+_LAST_PORT = 65_535
 _MORE_THAN_NOTHING = (
     "max_body_mb",
     "max_megapixels",
@@ -111,6 +112,8 @@ class ServingConfig:
 
     host: 127.0.0.1 answers this machine only, 0.0.0.0 everyone who can reach it.
     port: of the HTTP endpoint.
+    grpc_port: where the Open Inference Protocol is answered over gRPC as well, on the same host;
+        null: nowhere.
     colocate: whether the model computes in the process that answers HTTP, which saves passing each
         request on; null: where one model is served that is never let go and has no GPU, and where
         no endpoint over other processes is updated.
@@ -138,6 +141,7 @@ class ServingConfig:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
     colocate: bool | None = None
     models_per_replica: int | None = None
     detach: bool = False
@@ -171,6 +175,13 @@ class ServingConfig:
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if self.grpc_port is not None and (
+            not 0 < self.grpc_port <= _LAST_PORT or self.grpc_port == self.port
+        ):
+            raise ConfigError(
+                f"grpc_port is {self.grpc_port}, expected a port other than {self.port}, which is "
+                "of HTTP, or null"
+            )
         # Refused here, and not by a replica.
         _ = self.trusted_networks
         if self.follow_s is not None and self.follow_s <= 0:

@@ -41,12 +41,15 @@ def guide(
     dashboard_url: str,
     models: Sequence[ModelInfo],
     credential: Credential | None = None,
+    grpc_address: str | None = None,
 ) -> str:
     """The addresses of the endpoint, and commands for a shell that ask each model.
 
-    credential: None where the endpoint needs none.
+    credential: None where the endpoint needs none. grpc_address: None where it answers no gRPC.
     """
     lines = [f"endpoint   {url}", f"try it     {url}/docs"]
+    if grpc_address:
+        lines.append(f"gRPC       {grpc_address}")
     if dashboard_url:
         lines.append(f"dashboard  {dashboard_url}/#/serve")
     if credential:

@@ -1,6 +1,7 @@
 """ASGI layers around the app: who asks, request ids, a last resort for bugs, limits to bodies."""
 
 import asyncio
+import hmac
 import logging
 import re
 import uuid
@@ -12,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from aiplat.serving.problems import ProblemError, problem_response
 
 logger = logging.getLogger(__name__)
+
+# The gateway's secret, and the address of whom it asks for.
+CALLER_HEADER = "X-Aiplat-Caller"
 
 _PEER_PORT = 65_536
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -146,6 +150,29 @@ class BehindProxy:
             del headers["x-forwarded-for"]
             if told:
                 headers["x-forwarded-for"] = ", ".join(told)
+        await self._app(scope, receive, send)
+
+
+class BehindGateway:
+    """Sees past the gateway of gRPC: who calls it is the client.
+
+    secret: what only the gateway knows. Whoever says another has an address that cannot be told: it
+    may be a gateway that was just replaced.
+    """
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        self._app, self._secret = app, secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            headers = MutableHeaders(scope=scope)
+            given = headers.get(CALLER_HEADER)
+            if given is not None:
+                secret, _, address = given.partition(" ")
+                is_gateway = hmac.compare_digest(secret.encode(), self._secret)
+                scope["client"] = (address, _PEER_PORT) if is_gateway and address else None
+                del headers[CALLER_HEADER]
         await self._app(scope, receive, send)
 
 

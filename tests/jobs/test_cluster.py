@@ -6,7 +6,7 @@ import pytest
 
 from aiplat.cluster.status import NodeCount
 from aiplat.config.command import status
-from aiplat.errors import RegistryError
+from aiplat.errors import ConfigError, RegistryError
 from aiplat.jobs.application import build
 from aiplat.jobs.cluster import main
 from aiplat.jobs.cluster_schema import ClusterJobConfig
@@ -84,6 +84,8 @@ def test_the_endpoint_of_a_service_is_what_the_job_would_deploy(tmp_path: Path) 
     Registry(storage).register(str(color_folder(tmp_path / "colors")), "colors", "champion")
     with pytest.raises(RegistryError, match="did you mean 'colors'"):
         build({"overrides": ["models=[colours@champion]", f"storage={storage}"]})
+    with pytest.raises(ConfigError, match=r"serve\.grpc_port is 9000, expected null"):
+        build({"overrides": ["models=[colors@champion]", "serve.grpc_port=9000"]})
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
     overrides = ["models=[colors@champion]", f"storage={storage}"]

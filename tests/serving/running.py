@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[int]:
+def running(app: ASGIApp) -> Iterator[int]:
     """The port of this machine on which the app answers meanwhile."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with socket.socket() as listener:

@@ -45,6 +45,8 @@ def test_a_replica_that_could_not_fill_its_batches_is_refused() -> None:
         (ServingConfig, {"max_body_mb": 0}, "max_body_mb is 0"),
         (ServingConfig, {"request_timeout_s": -1}, "request_timeout_s is -1"),
         (ServingConfig, {"max_key_age_s": 0}, "max_key_age_s is 0"),
+        (ServingConfig, {"grpc_port": 8000}, "grpc_port is 8000, expected a port other than 8000"),
+        (ServingConfig, {"grpc_port": 0}, "grpc_port is 0"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(

@@ -26,6 +26,8 @@ def test_the_guide_has_every_address(model: Any) -> None:
     assert "reds version 7, trained on colours@1234" in text
     assert all(command in text for command in commands("http://host:1", model.info).values())
     assert "dashboard" not in guide("http://host:1", "", [model.info])
+    assert "gRPC" not in text
+    assert "gRPC       host:2\n" in guide("http://host:1", "", [model.info], None, "host:2")
 
 
 def test_commands_send_the_key_that_was_just_made(model: Any) -> None:

@@ -84,8 +84,12 @@ def flatten(datatype: str, data: Sequence[Any], num_values: int) -> list[Any]:
 def pack(datatype: str, values: Iterable[Any]) -> bytes:
     """The values in binary form; texts as UTF-8."""
     if datatype == BYTES:
-        encoded = [value.encode() for value in values]
-        return b"".join(part for value in encoded for part in (_SIZE.pack(len(value)), value))
+        return pack_bytes(value.encode() for value in values)
     # What is beyond 32 bits becomes infinite, as everywhere in this datatype.
     with np.errstate(over="ignore"):
         return np.asarray(list(values)).astype(NUMBERS[datatype]).tobytes()
+
+
+def pack_bytes(values: Iterable[bytes]) -> bytes:
+    """The values of a tensor of BYTES in binary form."""
+    return b"".join(part for value in values for part in (_SIZE.pack(len(value)), value))
