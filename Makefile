@@ -50,12 +50,11 @@ check: setup ## Format, lint, types, layers
 	$(BIN)/pytest tests/test_layers.py
 
 .PHONY: test
-test: setup ## All tests; those of a cluster wait a lot, and the others run meanwhile
-	@$(MAKE) --jobs=2 --output-sync=target test-fast test-cluster
+test: test-fast test-cluster ## All tests
 
 .PHONY: test-fast
 test-fast: setup ## The tests that need no cluster
-	OMP_NUM_THREADS=1 nice $(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster" -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: test-cluster
 test-cluster: setup ## The tests that start a Ray cluster on this machine
