@@ -155,7 +155,8 @@ def memory_mb(port: int) -> dict[int, float]:
         for item in psutil.net_connections("tcp")
         if item.status == psutil.CONN_LISTEN and item.laddr.port == port and item.pid
     }
-    by_ray = any(name_of(pid).startswith("ray::") for pid in listeners)
+    # HAProxy goes before replicas, or a proxy of Ray's own.
+    by_ray = any(word in name_of(pid) for pid in listeners for word in ("ray::", "haproxy"))
     replicas = [pid for pid in psutil.pids() if name_of(pid).startswith("ray::ServeReplica")]
     chosen = listeners.union(replicas if by_ray else [])
     return {pid: psutil.Process(pid).memory_info().rss / 1e6 for pid in chosen}
