@@ -1,6 +1,5 @@
 """A gRPC client of another project, which knows the protocol but not us, gets the plain answers."""
 
-import base64
 import json
 import threading
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
-import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as stock
@@ -22,7 +20,6 @@ from aiplat.serving.config import ServingConfig
 from tests.serving.calling import calling
 from tests.serving.running import running
 
-IMAGES = (0, 100, 255)
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 LIVE = "/inference.GRPCInferenceService/ServerLive"
 MAX_BYTES = 1_000_000
@@ -52,22 +49,6 @@ def client(address: str) -> Iterator[stock.InferenceServerClient]:
 def channel(address: str) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(address) as channel:
         yield channel
-
-
-@pytest.fixture(scope="module")
-def rows(png: Callable[..., bytes]) -> list[dict[str, Any]]:
-    return [
-        {"image": png(red), "text": f"är {red}?", "age": red / 4, "home": "owner"} for red in IMAGES
-    ]
-
-
-@pytest.fixture(scope="module")
-def plain(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The plain API's answers to the rows."""
-    written = [row | {"image": base64.b64encode(row["image"]).decode()} for row in rows]
-    response = httpx.post(f"{url}/v1/models/reds:predict", json={"inputs": written})
-    predictions: list[dict[str, Any]] = response.json()["predictions"]
-    return predictions
 
 
 def tensor(name: str, values: Sequence[Any], datatype: str) -> stock.InferInput:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import tritonclient.http as stock
@@ -15,36 +14,18 @@ from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from tests.serving.running import running
 
-IMAGES = (0, 100, 255)
-
 
 @pytest.fixture(scope="module")
-def address(make_model: Callable[..., Any]) -> Iterator[str]:
+def url(make_model: Callable[..., Any]) -> Iterator[str]:
     app = create_app({"reds": make_model()}, ServingConfig(max_rows=4))
     with running(app) as port:
-        yield f"127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
-def client(address: str) -> Iterator[stock.InferenceServerClient]:
-    with stock.InferenceServerClient(address) as client:
+def client(url: str) -> Iterator[stock.InferenceServerClient]:
+    with stock.InferenceServerClient(url.removeprefix("http://")) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def rows(png: Callable[..., bytes]) -> list[dict[str, Any]]:
-    return [
-        {"image": png(red), "text": f"är {red}?", "age": red / 4, "home": "owner"} for red in IMAGES
-    ]
-
-
-@pytest.fixture(scope="module")
-def plain(address: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The plain API's answers to the rows."""
-    written = [row | {"image": base64.b64encode(row["image"]).decode()} for row in rows]
-    response = httpx.post(f"http://{address}/v1/models/reds:predict", json={"inputs": written})
-    predictions: list[dict[str, Any]] = response.json()["predictions"]
-    return predictions
 
 
 def tensor(name: str, values: Sequence[Any], datatype: str, binary: bool) -> stock.InferInput:
