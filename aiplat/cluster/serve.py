@@ -35,7 +35,7 @@ from aiplat.serving.served import ModelInfo
 _MAX_ENDPOINT_REQUESTS = 1000
 _ENDPOINT_TARGET_REQUESTS = 64
 _MAX_START_TRIES = 2
-_POLL_S = 0.5
+_POLL_S = 0.1
 _PROXY_S = 30.0
 
 
@@ -92,7 +92,7 @@ def _wait_until_reached(url: str) -> None:
             with contextlib.suppress(httpx.HTTPError):
                 if client.get(f"{url}/healthz").status_code == httpx.codes.OK:
                     return
-            time.sleep(_POLL_S / 5)
+            time.sleep(_POLL_S)
     raise ClusterError(f"the endpoint is ready, but {url} has not answered for {_PROXY_S:g} s")
 
 
