@@ -84,7 +84,7 @@ def _engine(plan: TrialPlan, shift: TrialShift) -> Callable[[Task], None]:
 
         device = _device(shift.gpus).type
         predictor = Predictor(task, plan.job.version.info, device)
-        predictor.compute_by(plan.engine, Given("fp32", device, shift.threads))
+        predictor.compile(plan.engine, Given("fp32", device, shift.threads))
 
     return use if plan.engine != "eager" else lambda _: None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiplat.errors import RegistryError
 from aiplat.inference.engines.engine import EngineError, engine_of
+from aiplat.inference.engines.program import read_program
 from aiplat.inference.hardware import describe
 from aiplat.inference.predictor import Predictor, choose_device
 from aiplat.inference.stored import Choice, Place, fetch_program, stored_choice
@@ -98,11 +99,13 @@ def _found(version: ModelVersion, folder: ModelFolder, wanted: Wanted) -> tuple[
 
 
 def _program(version: ModelVersion, plan: Plan, wanted: Wanted) -> tuple[Path | None, Plan]:
-    """The files of the plan's choice, and the plan without them where they are damaged."""
+    """The files of the plan's choice, and the plan without them where they are of no use."""
     if plan.choice is None:
         return None, plan
     try:
-        return fetch_program(version, plan.choice), plan
+        program = fetch_program(version, plan.choice)
+        read_program(program)
+        return program, plan
     except RegistryError as error:
         LOG.warning("%s", error)
         return None, planned(wanted, None, str(error))

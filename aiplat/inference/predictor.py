@@ -20,7 +20,7 @@ from aiplat.inference.engines.calls import graphs_of
 from aiplat.inference.engines.engine import Given
 from aiplat.inference.engines.program import CompiledModel, compile_program
 from aiplat.registry.folder import ModelFolder
-from aiplat.tasks.build import BuildSource, build_task
+from aiplat.tasks.build import BuildSource, build_task, task_around
 from aiplat.tasks.fields import InputField, OutputField
 from aiplat.tasks.task import Batch, Rows, Task
 
@@ -81,25 +81,29 @@ class Predictor:
         source = BuildSource(
             info=version.info, assets=version.assets, load_weights=False, texts=None
         )
+        given = Given(precision, choose_device(device).type, threads)
+        if program is not None:
+            # The model itself is not built: its code and weights may take longer than all else.
+            task = task_around(CompiledModel(program, given), version.config["task"], source)
+            return cls(task, version.info, device)
         task = build_task(version.config["model"], version.config["task"], source)
-        if program is None:
-            _load_weights(task.model, version.weights)
+        _load_weights(task.model, version.weights)
         predictor = cls(task, version.info, device, precision if engine == _EAGER else "fp32")
         if engine != _EAGER:
-            given = Given(precision, predictor.device.type, threads)
-            predictor.compute_by(engine, given, program)
+            predictor.compile(engine, given)
         return predictor
 
-    def compute_by(self, engine: str, given: Given, program: Path | None = None) -> None:
-        """Have an engine compute the model, by its program or one that is compiled now."""
-        if program is not None:
-            self.task.model = CompiledModel(self.task.model, program, given)
-            return
+    def compile(self, engine: str, given: Given) -> None:
+        """Have an engine compute the model. Raises EngineError where it cannot."""
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch, "program")
             graphs = graphs_of(self.task, self.info, device=str(self.device))
             compile_program(engine, graphs, made, given)
-            self.task.model = CompiledModel(self.task.model, made, given)
+            self.compute_by(made, given)
+
+    def compute_by(self, program: Path, given: Given) -> None:
+        """Have an engine compute the model by a program that it was compiled to."""
+        self.task.model = CompiledModel(program, given)
 
     @property
     def task_inputs(self) -> tuple[InputField, ...]:

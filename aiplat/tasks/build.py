@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from aiplat.config import targets
 from aiplat.datasets.versions import DatasetInfo
 from aiplat.tasks.task import Task
@@ -35,6 +37,11 @@ class BuildSource:
 
 def build_task(model: Mapping[str, Any], task: Mapping[str, Any], source: BuildSource) -> Task:
     """Build the model node, then the task node around it. Raises ConfigError."""
+    return task_around(build_model(model, source), task, source)
+
+
+def build_model(model: Mapping[str, Any], source: BuildSource) -> nn.Module:
+    """Build the model node. Raises ConfigError."""
     info = source.info
     network = targets.build(
         model,
@@ -45,10 +52,15 @@ def build_task(model: Mapping[str, Any], task: Mapping[str, Any], source: BuildS
         assets=source.assets,
         load_weights=source.load_weights,
     )
+    return cast("nn.Module", network)
+
+
+def task_around(network: nn.Module, task: Mapping[str, Any], source: BuildSource) -> Task:
+    """Build the task node with a model that is there. Raises ConfigError."""
     built = targets.build(
         task,
         model=network,
-        info=info,
+        info=source.info,
         assets=source.assets,
         texts=source.texts,
         cache_bytes=source.cache_bytes,

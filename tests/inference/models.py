@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 
 import torch
 from torch import Tensor, nn
@@ -29,4 +31,16 @@ class Dying(MeanColor):
         """image: uint8 (rows, 3, height, width)."""
         if torch.compiler.is_compiling():
             os.kill(os.getpid(), signal.SIGSEGV)
+        return super().forward(image)
+
+
+class Endless(MeanColor):
+    """Answers as it should, but takes a day to compile, and says when that begins."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image: uint8 (rows, 3, height, width)."""
+        if torch.compiler.is_compiling():
+            sys.stdout.write("at work\n")
+            sys.stdout.flush()
+            time.sleep(86_400)
         return super().forward(image)

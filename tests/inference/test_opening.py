@@ -87,10 +87,11 @@ def test_a_replica_starts_from_what_was_compiled_before(
     choose(version, tmp_path)
 
     def refuse(*_: object) -> None:
-        raise AssertionError("it was compiled again")
+        raise AssertionError("it was built or compiled again")
 
-    monkeypatch.setattr("aiplat.inference.predictor.compile_program", refuse)
-    with caplog.at_level(logging.INFO, logger="aiplat"):
+    with caplog.at_level(logging.INFO, logger="aiplat"), monkeypatch.context() as without:
+        without.setattr("aiplat.inference.predictor.compile_program", refuse)
+        without.setattr("aiplat.inference.predictor.build_task", refuse)
         predictor = open_version(version, Wanted())
     assert "colors:1 answers by onnxruntime in fp32" in caplog.text
     assert isinstance(predictor.task.model, CompiledModel)

@@ -7,6 +7,8 @@ import pytest
 
 from aiplat.config.command import status
 from aiplat.inference.engines.program import CompiledModel
+from aiplat.inference.measuring.measure import Bench
+from aiplat.inference.measuring.results import Arm, Parity, Point, Result
 from aiplat.inference.opening import Wanted, open_version
 from aiplat.jobs.optimize import main
 from aiplat.jobs.schema import OptimizeConfig
@@ -47,8 +49,11 @@ def test_the_choice_is_shown_kept_and_answers_from_then_on(
 
 
 def test_where_none_is_quick_enough_nothing_is_kept(
-    storage: str, capsys: pytest.CaptureFixture[str]
+    storage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    points = tuple(Point(batch_size, (2.0, 3.0)) for batch_size in (1, 2))
+    slow = Result(Arm("eager", "fp32"), parity=Parity(0.0, 1.0, 1.0, ()), points=points)
+    monkeypatch.setattr(Bench, "measure", lambda _bench, _arms, _watch: [slow])
     arguments = ["model=colors", "engines=[eager]", "precisions=[fp32]", *QUICK]
     slo = "slo.p99_ms=0.000001"
     assert status(main, "optimize", OptimizeConfig, [f"storage={storage}", *arguments, slo]) == 2

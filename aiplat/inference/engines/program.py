@@ -1,7 +1,7 @@
 """A task's model compiled by an engine: a folder of files, and the module that computes by them."""
 
-from collections.abc import Sequence
-from inspect import signature
+from collections.abc import Iterator, Sequence
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,36 @@ def compile_program(engine: str, graphs: Sequence[Graph], target: Path, given: G
         folder = target / str(index)
         folder.mkdir(parents=True)
         told.append(_compiled(engine, graph, folder, given))
+    about = {"engine": engine, "model": _described(graphs[0].model), "graphs": told}
     # Last, because its presence says that the folder is complete.
-    files.write_json(str(target / PROGRAM), {"engine": engine, "graphs": told})
+    files.write_json(str(target / PROGRAM), about)
+
+
+def read_program(folder: Path) -> dict[str, Any]:
+    """What a program says of itself. Raises RegistryError where it is none that can be opened."""
+    if not (folder / PROGRAM).is_file():
+        raise RegistryError(f"{folder} is no compiled model: it lacks {PROGRAM}")
+    told = dict(files.read_json(str(folder / PROGRAM)))
+    if "model" not in told:
+        raise RegistryError(f"{folder} was compiled by an older aiplat: optimize anew")
+    return told
+
+
+def _described(model: nn.Module) -> dict[str, Any]:
+    """What a task may ask of its model besides calling it, and how it is called."""
+    return {
+        "name": type(model).__name__,
+        "arguments": list(signature(model.forward).parameters),
+        "facts": dict(_facts(model)),
+    }
+
+
+def _facts(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Its public attributes and properties that are plain values, such as the size of images."""
+    for name in sorted({*dir(model)} - {*dir(nn.Module())}):
+        value = None if name.startswith("_") else getattr(model, name)
+        if isinstance(value, bool | int | float | str):
+            yield name, value
 
 
 def _compiled(engine: str, graph: Graph, folder: Path, given: Given) -> dict[str, Any]:
@@ -47,17 +75,23 @@ def _compiled(engine: str, graph: Graph, folder: Path, given: Given) -> dict[str
 class CompiledModel(nn.Module):
     """Takes a model's place: the same arguments, the same outputs, computed by an engine.
 
-    model: what it takes the place of; only how it is called is read. folder: the program's.
+    It has the model's plain attributes too, so that a task can be built around it without the
+    model's own code. folder: the program's. Raises RegistryError where it is none.
     """
 
-    def __init__(self, model: nn.Module, folder: Path, given: Given) -> None:
+    def __init__(self, folder: Path, given: Given) -> None:
         super().__init__()
-        self._signature = signature(model.forward)
-        self._of = type(model).__name__
-        if not (folder / PROGRAM).is_file():
-            raise RegistryError(f"{folder} is no compiled model: it lacks {PROGRAM}")
-        told = files.read_json(str(folder / PROGRAM))
-        engine = engine_of(told["engine"])
+        told = read_program(folder)
+        model, engine = told["model"], engine_of(told["engine"])
+        for name, value in model["facts"].items():
+            setattr(self, name, value)
+        self._of = model["name"]
+        self._signature = Signature(
+            [
+                Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None)
+                for name in model["arguments"]
+            ]
+        )
         self._parts = {
             tuple(part["names"]): _Part(
                 engine.load(folder / str(index), given), part["outputs"], part["is_tuple"]

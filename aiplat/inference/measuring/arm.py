@@ -4,13 +4,16 @@ It is started by `process.ArmProcess`, and answers one request after the other u
 """
 
 import gc
+import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -64,6 +67,7 @@ def serve(requests: Connection, work: ArmWork) -> None:
     """Answer requests until the other side is gone: each a verb with its arguments."""
     # Of its own, so that the compilers it starts can be ended with it; Ctrl-C is for the parent.
     os.setsid()
+    Thread(target=_end_with_parent, daemon=True).start()
     _redirect(work.log)
     measured = _Measured(work)
     while True:
@@ -79,6 +83,14 @@ def serve(requests: Connection, work: ArmWork) -> None:
             traceback.print_exc()
             answer = ("failed", f"{type(error).__name__}: {error}")
         requests.send(answer)
+
+
+def _end_with_parent() -> None:
+    """A compiler at work would not notice for minutes that nobody waits for it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _redirect(log: Path) -> None:
@@ -120,7 +132,7 @@ class _Measured:
         graphs = graphs_of(task, self.predictor.info, calibration, str(self.predictor.device))
         compile_program(arm.engine, graphs, work.program, given)
         compiled = time.perf_counter()
-        self.predictor.compute_by(arm.engine, given, work.program)
+        self.predictor.compute_by(work.program, given)
         loaded = time.perf_counter()
         # The model's own weights are not needed any more; another arm may need their memory.
         del graphs

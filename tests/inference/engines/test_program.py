@@ -12,7 +12,9 @@ from aiplat.errors import RegistryError
 from aiplat.inference.engines.engine import EngineError, Given
 from aiplat.inference.engines.graph import Graph
 from aiplat.inference.engines.program import PROGRAM, CompiledModel, compile_program
+from aiplat.tasks.build import BuildSource, task_around
 from tests.inference.engines.tiny import KINDS, Tiny
+from tests.tasks.sets import part
 
 # They tell of their own deprecations, which nobody here can mend.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -42,15 +44,35 @@ class Counting(nn.Module):
         return numbers if numbers.sum() > 0 else -numbers
 
 
-def compiled(tiny: Tiny, engine: str, precision: str, folder: Path) -> CompiledModel:
+class Measured(nn.Module):
+    """Says of itself what a task may want to know."""
+
+    kind = "measured"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 3
+        self.halves = torch.ones(2)
+
+    @property
+    def doubled(self) -> int:
+        return 2 * self.width
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return numbers * self.halves.sum()
+
+
+def compiled(
+    tiny: Tiny, engine: str, precision: str, folder: Path, threads: int = 1
+) -> CompiledModel:
     """The tiny task's model computed by an engine, whose library must be installed."""
     library = {"compile": "torch"}.get(engine, engine)
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    given = Given(precision, "cpu", 1)
+    given = Given(precision, "cpu", threads)
     target = folder / f"{engine}-{precision}"
     compile_program(engine, tiny.graphs(), target, given)
-    return CompiledModel(tiny.model, target, given)
+    return CompiledModel(target, given)
 
 
 def difference(tiny: Tiny, model: CompiledModel, **batch: Any) -> float:
@@ -82,6 +104,16 @@ def test_an_engine_answers_as_torch_does(
     assert 0 <= float(metrics.compute()["accuracy"]) <= 1
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_rows_that_are_spread_over_threads_come_back_in_their_order(
+    tmp_path: Path, kind: str
+) -> None:
+    tiny = Tiny(kind, tmp_path)
+    model = compiled(tiny, "openvino", "fp32", tmp_path, threads=3)
+    # Fewer than threads, as many, and such as cannot be spread evenly.
+    assert max(difference(tiny, model, num_rows=count) for count in (1, 3, 4, 11)) < 3e-5
+
+
 def test_inductor_answers_as_torch_does_but_for_what_bf16_rounds(tmp_path: Path) -> None:
     tiny = Tiny("table", tmp_path)
     model = compiled(tiny, "compile", "bf16", tmp_path)
@@ -93,13 +125,47 @@ def test_a_program_is_read_again_where_it_was_copied_to(tmp_path: Path) -> None:
     tiny = Tiny("table", tmp_path)
     compiled(tiny, "onnxruntime", "fp32", tmp_path)
     (tmp_path / "onnxruntime-fp32").rename(tmp_path / "elsewhere")
-    model = CompiledModel(tiny.model, tmp_path / "elsewhere", Given())
+    model = CompiledModel(tmp_path / "elsewhere", Given())
     assert difference(tiny, model, num_rows=4) < 1e-5
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_task_is_built_around_a_program_as_around_its_model(tmp_path: Path, kind: str) -> None:
+    tiny = Tiny(kind, tmp_path)
+    program = compiled(tiny, "onnxruntime", "fp32", tmp_path)
+    source = BuildSource(tiny.info, tmp_path / kind)
+    around = task_around(program, KINDS[kind][2], source)
+    batch = around.encode(part(tiny.rows, range(5)))
+    own = tiny.batch(5)
+    assert all(torch.equal(batch[name], own[name]) for name in own)
+    for found, wanted in zip(around.predict(batch), tiny.task.predict(own), strict=True):
+        assert found.keys() == wanted.keys()
+        assert found["label"] == wanted["label"]
+    assert around.inputs == tiny.task.inputs
+
+
+def test_a_program_knows_the_plain_properties_of_its_model(tmp_path: Path) -> None:
+    example = (torch.ones(2, 3),), (torch.ones(5, 3),)
+    graph = Graph(Measured(), ("numbers",), [*example])
+    compile_program("onnxruntime", [graph], tmp_path / "program", Given())
+    model = CompiledModel(tmp_path / "program", Given())
+    assert {name: getattr(model, name) for name in ("kind", "width", "doubled")} == {
+        "kind": "measured",
+        "width": 3,
+        "doubled": 6,
+    }
+    assert not hasattr(model, "halves")
 
 
 def test_a_folder_that_holds_no_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=f"lacks {PROGRAM}"):
-        CompiledModel(torch.nn.Identity(), tmp_path, Given())
+        CompiledModel(tmp_path, Given())
+
+
+def test_a_program_of_before_its_model_was_described_is_to_be_made_anew(tmp_path: Path) -> None:
+    (tmp_path / PROGRAM).write_text('{"engine": "onnxruntime", "graphs": []}')
+    with pytest.raises(RegistryError, match="by an older aiplat: optimize anew"):
+        CompiledModel(tmp_path, Given())
 
 
 def test_a_precision_that_an_engine_lacks_is_said(tmp_path: Path) -> None:
