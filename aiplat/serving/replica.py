@@ -113,11 +113,16 @@ class Replica:
         self._lost_device: Exception | None = None
 
     def warm_up(self) -> None:
-        """Answer a full batch of examples, so that no request pays for what the first one costs."""
-        rows = [model_row(self.info.inputs)] * self._batching.max_batch_size
-        for outcome in self._answer(self._encode(rows)):
-            if isinstance(outcome, Exception):
-                raise outcome
+        """Answer a full batch of examples and a lone one: no request pays for what the first costs.
+
+        Raises what the model does.
+        """
+        row = model_row(self.info.inputs)
+        # Engines may compute a lone row in another way.
+        for num_rows in (self._batching.max_batch_size, 1):
+            for outcome in self._answer(self._encode([row] * num_rows)):
+                if isinstance(outcome, Exception):
+                    raise outcome
 
     async def predict(self, rows: Sequence[Row]) -> Answers:
         """Answer the rows of one request.

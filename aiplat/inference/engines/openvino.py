@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ _FILE = "graph.xml"
 _EXTRA = "openvino"
 # int8 says what the quantised layers compute in; the others are then left in fp32.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+# Of weights that are held twice, for passes in parts as well.
+_MAX_COPIED_BYTES = 256 << 20
 _ATTENTION = ("ScaledDotProductAttention", "Softmax")
 
 
@@ -39,26 +42,72 @@ class OpenVino:
 
     def load(self, folder: Path, given: Given) -> Run:
         """Read the representation and build its kernels."""
-        library = _library()
-        settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[given.precision],
-            "INFERENCE_NUM_THREADS": given.threads,
-            "NUM_STREAMS": 1,
-            # Pinned, all replicas of a node would share its first cores.
-            "ENABLE_CPU_PINNING": False,
-        }
-        request = (
-            library.Core()
-            .compile_model(str(folder / _FILE), "CPU", settings)
-            .create_infer_request()
-        )
+        core = _library().Core()
+        model = core.read_model(str(folder / _FILE))
+        whole = _compiled(core, model, given, 1).create_infer_request()
 
         def run(tensors: Sequence[Tensor]) -> list[Tensor]:
             arrays = {place: tensor.numpy() for place, tensor in enumerate(tensors)}
-            outputs = request.infer(arrays, share_inputs=True)
+            outputs = whole.infer(arrays, share_inputs=True)
             return [torch.from_numpy(array) for array in outputs.to_tuple()]
 
-        return run
+        num_bytes = (folder / _FILE).with_suffix(".bin").stat().st_size
+        if given.threads == 1 or num_bytes > _MAX_COPIED_BYTES or not _is_by_row(model):
+            return run
+        streams = _compiled(core, model, given, given.threads)
+        return _InParts(run, [streams.create_infer_request() for _ in range(given.threads)])
+
+
+class _InParts:
+    """Gives each thread as many rows of its own, and lets all share the few that are left over.
+
+    Threads that share a pass wait for each other in every layer, by turning, which costs most where
+    something else needs a core as well.
+    """
+
+    def __init__(self, run: Run, requests: Sequence[Any]) -> None:
+        self.run = run
+        self.requests = requests
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        num_rows = len(tensors[0])
+        spread = num_rows - num_rows % len(self.requests)
+        if not spread:
+            return self.run(tensors)
+        computed = self._spread([tensor[:spread] for tensor in tensors])
+        if spread < num_rows:
+            computed.append(self.run([tensor[spread:] for tensor in tensors]))
+        return [torch.cat(parts) for parts in zip(*computed, strict=True)]
+
+    def _spread(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        parts = zip(*(tensor.chunk(len(self.requests)) for tensor in tensors), strict=True)
+        # Each that was started is waited for, also where one fails.
+        with ExitStack() as started:
+            for request, part in zip(self.requests, parts, strict=True):
+                arrays = {place: tensor.numpy() for place, tensor in enumerate(part)}
+                request.start_async(arrays, share_inputs=True)
+                started.callback(request.wait)
+        return [
+            [torch.from_numpy(array) for array in request.results.to_tuple()]
+            for request in self.requests
+        ]
+
+
+def _compiled(core: Any, model: Any, given: Given, streams: int) -> Any:
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[given.precision],
+        "INFERENCE_NUM_THREADS": given.threads,
+        "NUM_STREAMS": streams,
+        # Pinned, all replicas of a node would share its first cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core.compile_model(model, "CPU", settings)
+
+
+def _is_by_row(model: Any) -> bool:
+    """Whether the first size of all that goes in and comes out is the number of rows."""
+    shapes = [port.get_partial_shape() for port in (*model.inputs, *model.outputs)]
+    return all(len(shape) > 0 and shape[0].is_dynamic for shape in shapes)
 
 
 def _library() -> Any:
