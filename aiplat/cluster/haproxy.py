@@ -92,9 +92,12 @@ def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
     Replicas are to see the client's address, by which keys may be limited. The pages of statistics
     are for this machine. And a client that found no replica is told to come again: Serve has 500
     said in place of each of HAProxy's own refusals, and 404 while it knows of no application.
+    Splicing requests goes: with `abortonclose` HAProxy 2.8 turns on a core from when a client that
+    waits has left until its answer comes, and does not always tell the replica.
     """
     edits = (
         r"/^defaults$/a\    option forwardfor",
+        "/^ *option splice-request$/d",
         # Ours is the only application with a route, and has all of them.
         "s|^ *http-request return status 404 .*|    http-request deny deny_status 503|",
         rf"s|^ *errorfile \([0-9]*\) .*|    errorfile \1 {refusal}|",

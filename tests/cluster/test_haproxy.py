@@ -15,6 +15,8 @@ global
     maxconn 4096
 defaults
     mode http
+    option splice-request
+    option splice-response
     errorfile 502 /elsewhere/500.http
     errorfile 503 /elsewhere/500.http
 frontend prometheus
@@ -71,6 +73,7 @@ def test_the_configuration_is_mended_once_however_often_it_starts(
         "defaults",
         "    option forwardfor",
         "    mode http",
+        "    option splice-response",
         f"    errorfile 502 {tmp_path / 'refusal.http'}",
         f"    errorfile 503 {tmp_path / 'refusal.http'}",
         "frontend prometheus",
