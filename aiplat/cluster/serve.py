@@ -34,6 +34,9 @@ from aiplat.serving.served import ModelInfo
 # The endpoint only waits for models; its own limit must never be the one that is met.
 _MAX_ENDPOINT_REQUESTS = 1000
 _ENDPOINT_TARGET_REQUESTS = 64
+# Requests that wait for a model to start are no work that another endpoint could take over, and one
+# that starts beside the model takes the processor from it.
+_ENDPOINT_UPSCALE_DELAY_S = 30.0
 _MAX_START_TRIES = 2
 _POLL_S = 0.1
 _PROXY_S = 30.0
@@ -176,6 +179,7 @@ def application_of(
             config,
             min_replicas=1,
             target_ongoing_requests=_ENDPOINT_TARGET_REQUESTS,
+            upscale_delay_s=max(_ENDPOINT_UPSCALE_DELAY_S, config.autoscaling.upscale_delay_s),
         ),
         max_surge_percent=100,
         **_lifetime(config),

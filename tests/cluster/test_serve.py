@@ -353,10 +353,16 @@ def test_a_client_that_leaves_takes_its_rows_along(
 
 
 def test_requests_that_wait_too_long_start_another_replica(
-    cluster: Session, version: ModelVersion, config: ServingConfig, books: BooksPlace
+    cluster: Session,
+    version: ModelVersion,
+    config: ServingConfig,
+    books: BooksPlace,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from aiplat.cluster import serve
 
+    # How long it waits for what its last step did: Serve gets the policy as it is here.
+    monkeypatch.setattr("aiplat.cluster.scaling_policy.WINDOW_S", 1)
     # The load asks for no more; each request waits for others longer than it may take.
     scaling = AutoscalingConfig(
         target_ongoing_requests=1000, upscale_delay_s=0, downscale_delay_s=0, slo_p99_ms=30
