@@ -1,4 +1,4 @@
-"""What one writes with LitServe for the same model: started by `serve_vs_peers.py`."""
+"""What one writes with LitServe for the same model: started by `serve_vs_litserve.py`."""
 
 from typing import Any
 

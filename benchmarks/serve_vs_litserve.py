@@ -8,7 +8,8 @@ the others is torch as it is, without batches.
 
     uv pip install --target .peers litserve bentoml
     python -m aiplat.jobs.optimize model=resnet50@champion threads=2
-    python benchmarks/serve_vs_peers.py resnet50@champion [same|defaults] [rounds, 3] [seconds, 15]
+    python benchmarks/serve_vs_litserve.py resnet50@champion [same|defaults] \
+        [rounds, 3] [seconds, 15]
 
 STORAGE says where the registry is (storage), PEERS where the peers' packages are (.peers), ARMS
 which servers take part, aiplat among them.
@@ -177,7 +178,7 @@ def main() -> None:
     mode = next((word for word in rest if word in ("same", "defaults")), "same")
     numbers = [float(word) for word in rest if word not in ("same", "defaults")]
     rounds, seconds = (*numbers, *(3.0, 15.0)[len(numbers) :])
-    key = make_key("serve_vs_peers")
+    key = make_key("serve_vs_litserve")
     seen: defaultdict[tuple[str, int], list[Seen]] = defaultdict(list)
     for turn in range(int(rounds)):
         # Whoever comes first in a round does so in turn, too.
