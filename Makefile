@@ -58,7 +58,7 @@ test-fast: setup ## The tests that need no cluster
 
 .PHONY: test-cluster
 test-cluster: setup ## The tests that start a Ray cluster on this machine
-	$(BIN)/pytest -m cluster
+	$(BIN)/pytest tests/cluster -m cluster
 
 .PHONY: bench
 bench: setup ## Every benchmark; each prints a ratio

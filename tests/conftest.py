@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hydra
 import pytest
+
+from aiplat.config import search
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -15,6 +18,25 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 # start and interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files_merged_once() -> Iterator[None]:
+    """Hundreds of tests compose our own files; Hydra takes long to merge the same ones again."""
+    merge, merged = hydra.compose, {}
+
+    def merged_once(name: str, choices: list[str]) -> Any:
+        # The first of them names the folders of others, whose files a test may change.
+        key = (str(search.conf_dir()), name, *choices)
+        if "hydra.searchpath=[]" not in choices:
+            return merge(name, choices)
+        if key not in merged:
+            merged[key] = merge(name, choices)
+        return merged[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", merged_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
-"""One real local cluster for all the tests that need Ray."""
+"""One real local cluster for all the tests that need Ray, in each process that runs some."""
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -14,8 +15,14 @@ settle_environment()
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Session]:
-    with connect(ClusterConfig(address="local", num_cpus=2)) as session:
-        yield session
+    from ray._private import parameter
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Else the agents of all of them are at one port, and a cluster takes another's for its own.
+        any_port = partial(parameter.RayParams, dashboard_agent_listen_port=0)
+        patch.setattr(parameter, "RayParams", any_port)
+        with connect(ClusterConfig(address="local", num_cpus=2)) as session:
+            yield session
 
 
 @pytest.fixture(scope="session")

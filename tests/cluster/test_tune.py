@@ -125,12 +125,14 @@ def test_trials_of_two_workers_are_pruned_at_epochs(place: Path, cluster: Sessio
     assert counts["saved_epochs"] == 24 - bad.user_attrs[EPOCHS]
 
 
-def test_a_search_whose_driver_is_killed_goes_on_with_what_it_knew(place: Path) -> None:
+def test_a_search_whose_driver_is_killed_goes_on_with_what_it_knew(
+    place: Path, cluster: Session
+) -> None:
     command = tune(
         place,
-        *("cluster={address: local, num_cpus: 2}", "tuning.study=cut", "tuning.num_trials=4"),
+        *(f"cluster.address={cluster.address}", "tuning.study=cut", "tuning.num_trials=4"),
         "tuning.space.optim.lr.loguniform=[1e-4,1e-1]",
-        *("tuning.pruner=none", "loop.max_epochs=20"),
+        *("tuning.pruner=none", "loop.max_epochs=8"),
     )
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while num_ended(place, "cut") < 1:
@@ -152,7 +154,7 @@ def test_a_search_whose_driver_is_killed_goes_on_with_what_it_knew(place: Path) 
             assert after[number].datetime_complete == trial.datetime_complete
     results = [read_result(str(place / "storage" / "runs" / f"cut-{n:04d}")) for n in under_way]
     # They went on in the folders they had begun in.
-    assert all(result is not None and result.epochs == 20 for result in results)
+    assert all(result is not None and result.epochs == 8 for result in results)
 
 
 def num_ended(place: Path, study: str) -> int:
