@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
+from torchmetrics import MetricCollection
 
-from aiplat.cluster.pool import Pool, open_predictor, plain_faults, plan_pool, read_split, sliced
+from aiplat.cluster.pool import Pool, drained, open_predictor, plan_pool, read_split, sliced
 from aiplat.datasets.versions import DatasetVersion
 from aiplat.errors import DataError
 from aiplat.inference.config import InferenceConfig
@@ -57,14 +58,17 @@ def evaluate_split(
         zero_copy_batch=True,
         **pool.arguments,
     )
-    done, measured = 0, []
-    with plain_faults():
+
+    def measured() -> tuple[list[MetricCollection], int]:
+        found, done = [], 0
         for part in parts.iter_rows():
-            measured.append(pickle.loads(part["metrics"]))  # noqa: S301 - made by _Measure
+            found.append(pickle.loads(part["metrics"]))  # noqa: S301 - made by _Measure
             done += part["num_rows"]
             watch(done)
-    metrics = joined(measured)
-    return split_metrics(metrics, job.predictor.info, (dataset.id, split, done))
+        return found, done
+
+    blocks, num_rows = drained(measured)
+    return split_metrics(joined(blocks), job.predictor.info, (dataset.id, split, num_rows))
 
 
 @dataclass(frozen=True)

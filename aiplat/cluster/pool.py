@@ -1,10 +1,13 @@
 """A pool of processes that each hold a model, fed by Ray Data with rows."""
 
+import gc
+import logging
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import ray
@@ -19,6 +22,8 @@ from aiplat.inference.predictor import Predictor
 from aiplat.registry.versions import ModelVersion
 from aiplat.store import files
 
+T = TypeVar("T")
+
 # Reading needs CPUs of its own: a pool that holds all of them waits for rows for ever.
 _SHARE = 0.75
 READ_CPUS = 0.1
@@ -26,6 +31,9 @@ READ_CPUS = 0.1
 _MAX_THREADS = 4
 # Blocks for each process of the pool, so that none is idle at the end.
 _BLOCKS_EACH = 4
+# Ray adds it to the message of every fault.
+_RAYS_ADVICE = "\nFailed to apply UDF transform"
+_FAULT_LOGS = ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state")
 
 
 @dataclass(frozen=True)
@@ -103,16 +111,51 @@ def sliced(table: pa.Table, num_rows: int) -> Iterator[pa.Table]:
         yield table.slice(start, num_rows)
 
 
+def drained(work: Callable[[], T]) -> T:
+    """What `work` makes of the answers of a pool, whose processes end with it.
+
+    Raises the fault that a process of the pool met as it was there, without Ray's wrapping.
+    """
+    try:
+        with _without_accounts():
+            return work()
+    except Exception as error:
+        fault = _ours(error)
+        if fault is None:
+            raise
+    # Ray Data ends the processes by letting go of them, and the frames that its error holds do not.
+    # It is the context of what is raised while it is handled; so ours is raised out here.
+    gc.collect()
+    message, *more = fault.args
+    fault.args = (str(message).partition(_RAYS_ADVICE)[0], *more)
+    raise fault.with_traceback(None)
+
+
 @contextmanager
-def plain_faults() -> Iterator[None]:
-    """Raise the fault a process of the pool met as it was there, without Ray's wrapping."""
+def _without_accounts() -> Iterator[None]:
+    logs = [logging.getLogger(name) for name in _FAULT_LOGS]
+    for log in logs:
+        log.addFilter(_is_not_ours)
     try:
         yield
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            inner = getattr(cause, "cause", None) or cause.__cause__
-            if type(cause).__module__.startswith("aiplat.") and isinstance(cause, AiplatError):
-                raise cause from None
-            cause = inner
-        raise
+    finally:
+        for log in logs:
+            log.removeFilter(_is_not_ours)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Of Ray's own accounts of a fault, pages long, those that we do not raise in plain words.
+
+    Whatever keeps such a record keeps the processes of the pool too.
+    """
+    error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
+    return _ours(error) is None
+
+
+def _ours(error: BaseException | None) -> AiplatError | None:
+    """The error of ours that it came of."""
+    while error is not None:
+        if type(error).__module__.startswith("aiplat.") and isinstance(error, AiplatError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

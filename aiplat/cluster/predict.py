@@ -15,8 +15,8 @@ import ray.data
 from aiplat.cluster.pool import (
     READ_CPUS,
     Pool,
+    drained,
     open_predictor,
-    plain_faults,
     plan_pool,
     read_split,
     sliced,
@@ -122,8 +122,7 @@ def _write(job: BatchJob, pool: Pool, rows: ray.data.Dataset, key: "pa.Field[Any
     )
     with files.draft_folder(job.target, SUMMARY) as draft:
         filesystem, path = files.opened(draft)
-        with plain_faults():
-            answers.write_parquet(path, filesystem=filesystem)
+        drained(lambda: answers.write_parquet(path, filesystem=filesystem))
         errors = pq.read_table(path, columns=[ERROR], filesystem=filesystem).column(ERROR)
         reasons = Counter(error for error in errors.to_pylist() if error is not None)
         summary = Summary(

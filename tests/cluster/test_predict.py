@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -157,10 +158,18 @@ def test_a_fault_in_the_pool_reaches_the_driver_as_it_was(
     tmp_path: Path,
 ) -> None:
     # Imported once Ray is set up.
+    import ray
+
     from aiplat.cluster.predict import BatchJob, predict_split
 
     gone = replace(registry.resolve("rows"), uri=str(tmp_path / "gone"))
     job = BatchJob(gone, predictor, InferenceConfig(), str(tmp_path / "answers"))
-    with pytest.raises(RegistryError, match="the files of model version rows:1 are gone"):
+    with pytest.raises(RegistryError, match="the files of model version rows:1 are gone") as met:
         predict_split(job, table, "test")
+    assert str(met.value).endswith("restore them")
     assert not (tmp_path / "answers").exists()
+    # A process that stayed would keep its part of the cluster as long as this one lives.
+    until = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != 2 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == 2
