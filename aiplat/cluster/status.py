@@ -1,9 +1,9 @@
-"""What a cluster has of each node type, and what its autoscaler is about to add."""
+"""What a cluster has of each node type, what of it is in use, and what it is about to add."""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiplat.cluster.session import settle_environment
@@ -33,8 +33,26 @@ class NodeCount:
         return self.busy + self.idle
 
 
+@dataclass(frozen=True)
+class ClusterState:
+    """A cluster at one moment.
+
+    nodes: by type. in_use: of `CPU` and `GPU`, how much is reserved, and of how much. without_room:
+    what each process needs of the groups of processes that wait until they all find room.
+    """
+
+    nodes: dict[str, NodeCount]
+    in_use: dict[str, tuple[float, float]] = field(default_factory=dict)
+    without_room: tuple[dict[str, float], ...] = ()
+
+
 def node_counts(address: str) -> dict[str, NodeCount]:
-    """The nodes of a cluster by type. address: of its head, without a scheme.
+    """The nodes of a cluster by type; see `cluster_state`."""
+    return cluster_state(address).nodes
+
+
+def cluster_state(address: str) -> ClusterState:
+    """What a cluster says of itself now. address: of its head, without a scheme.
 
     Raises ClusterError where it does not answer.
     """
@@ -48,7 +66,18 @@ def node_counts(address: str) -> dict[str, NodeCount]:
         raise ClusterError(
             f"the cluster at {address} does not answer: {str(error).splitlines()[0]}"
         ) from error
-    return counted(status, time.time())
+    usage = {
+        entry.resource_name: (entry.used, entry.total) for entry in status.cluster_resource_usage
+    }
+    return ClusterState(
+        nodes=counted(status, time.time()),
+        in_use={name: usage[name] for name in ("CPU", "GPU") if name in usage},
+        without_room=tuple(
+            bundles.bundle
+            for demand in status.resource_demands.placement_group_demand
+            for bundles in demand.bundles_by_count
+        ),
+    )
 
 
 def counted(status: Any, now: float) -> dict[str, NodeCount]:

@@ -1,4 +1,4 @@
-"""What a worker group waits for while the cluster makes nodes for it, as events of the run."""
+"""What a worker group waits for, nodes that are made or others' work, as events of the run."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ import ray
 
 from aiplat.cluster.group import WorkerGroup
 from aiplat.cluster.growth import NodeGroup
-from aiplat.cluster.status import NodeCount, node_counts
+from aiplat.cluster.status import ClusterState, NodeCount, cluster_state
 from aiplat.errors import ClusterError
 
 Event = dict[str, Any]
@@ -18,6 +18,8 @@ Event = dict[str, Any]
 _LOOK_EVERY_S = 2.0
 # Said again though nothing changed, so that a log that stands still means something.
 _SAY_EVERY_S = 30.0
+# What a job held that has just ended counts as taken for a moment more.
+_PATIENCE_S = 10.0
 
 
 class Waiting:
@@ -47,20 +49,33 @@ class Waiting:
         """Whether enough workers run for the group to work."""
         return self.num_started >= self.group.least
 
-    def text(self, counts: Mapping[str, NodeCount]) -> str | None:
-        """What the group waits for; None where no node is on its way or was refused."""
-        coming = {
-            name: count
-            for name, count in counts.items()
-            if name not in self.others and (count.pending or count.failed)
-        }
-        if not coming:
+    def text(self, state: ClusterState) -> str | None:
+        """What the group waits for.
+
+        None where no node is on its way or was refused, and it is not for want of room either.
+        """
+        waited = time.monotonic() - self.began
+        why = self._nodes(state)
+        if not why and waited >= _PATIENCE_S and self.group.resources in state.without_room:
+            why = f"the cluster has no room now: {_used(state.in_use)} in use"
+        if not why:
             return None
         kind = "GPU workers" if self.group.use_gpu else "workers"
         missing = max(0, self.group.least - self.num_started)
-        nodes = "; ".join(f"node type {name}{_told(count)}" for name, count in coming.items())
-        waited = time.monotonic() - self.began
-        return f"{missing} of {self.group.least} {kind} pending: {nodes}, {waited:.0f} s"
+        return f"{missing} of {self.group.least} {kind} pending: {why}, {waited:.0f} s"
+
+    def _nodes(self, state: ClusterState) -> str:
+        """Those that are on their way and those that were refused."""
+        coming = {
+            name: count
+            for name, count in state.nodes.items()
+            if name not in self.others and (count.pending or count.failed)
+        }
+        return "; ".join(f"node type {name}{_told(count)}" for name, count in coming.items())
+
+
+def _used(in_use: Mapping[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{used:g} of {total:g} {name}s" for name, (used, total) in in_use.items())
 
 
 def _told(count: NodeCount) -> str:
@@ -79,7 +94,7 @@ def telling(waiting: Waiting, watch: Callable[[Event], None]) -> Iterator[None]:
         said, said_at = "", 0.0
         while not done.wait(_LOOK_EVERY_S) and not waiting.is_over:
             try:
-                text = waiting.text(node_counts(address))
+                text = waiting.text(cluster_state(address))
             except ClusterError:
                 # The run itself will notice, and say more.
                 continue
