@@ -18,7 +18,15 @@ from aiplat.inference.config import ParityConfig
 from aiplat.inference.engines.engine import EngineError, Given, check_precision
 from aiplat.inference.measuring.arm import CALIBRATION, VALIDATION, ArmWork, Checked, Prepared
 from aiplat.inference.measuring.process import ArmError, ArmProcess
-from aiplat.inference.measuring.results import REFERENCE, Arm, Parity, Point, Result, judged
+from aiplat.inference.measuring.results import (
+    REFERENCE,
+    Arm,
+    Parity,
+    Point,
+    Result,
+    hopeless,
+    judged,
+)
 
 _ROUND_PASSES = 3
 
@@ -112,6 +120,7 @@ class _Run:
     bench: Bench
     process: ArmProcess | None = None
     checked: Checked | None = None
+    lone_ms: float = 0.0
     times: dict[int, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,6 +138,9 @@ class _Run:
             check_precision(self.arm.engine, Given(self.arm.precision, kind))
             self.process = ArmProcess(self.bench.work(self.arm))
             ready: Prepared = self.process.ask("prepare", timeout_s=timeout_s)
+            self.lone_ms = min(self.process.ask("time", 1, 0.0, 1, timeout_s=timeout_s))
+            if reason := hopeless(self.lone_ms, reference.lone_ms, self.bench.parity.rows):
+                raise ArmError(reason)
             self.checked = self.process.ask("check", timeout_s=timeout_s)
             self.result = replace(
                 self.result,

@@ -23,6 +23,9 @@ class Arm:
 
 REFERENCE = Arm("eager", "fp32")
 
+_HOPELESS_TIMES = 10.0
+_HOPELESS_S = 30.0
+
 
 @dataclass(frozen=True)
 class Point:
@@ -60,6 +63,17 @@ class Parity:
     metric: float
     reference: float
     faults: tuple[str, ...]
+
+
+def hopeless(lone_ms: float, reference_ms: float, num_rows: int) -> str | None:
+    """Why an arm is not worth the time that its answers to all rows would take, if so.
+
+    lone_ms, reference_ms: what it and the reference take for one row.
+    """
+    times, all_s = lone_ms / reference_ms, lone_ms * num_rows / 1000
+    if times < _HOPELESS_TIMES or all_s < _HOPELESS_S:
+        return None
+    return f"takes {lone_ms:.0f} ms for a row, {times:.0f} times as long as torch: given up"
 
 
 def judged(

@@ -6,6 +6,7 @@ from aiplat.inference.measuring.results import (
     Point,
     Result,
     chosen,
+    hopeless,
     judged,
     speedup,
     why_none,
@@ -98,3 +99,11 @@ def test_a_result_is_plain_values() -> None:
         "passes": 10,
     }
     assert WRONG.to_json()["faults"] == ["answers differ by 0.4"]
+
+
+def test_an_arm_is_given_up_where_it_is_far_slower_and_would_take_long() -> None:
+    told = "takes 900 ms for a row, 20 times as long as torch: given up"
+    assert hopeless(900.0, 45.0, 256) == told
+    # Slow, but soon done; and long, but torch takes long itself.
+    assert hopeless(2.0, 0.1, 256) is None
+    assert hopeless(900.0, 100.0, 256) is None
