@@ -9,6 +9,7 @@ import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -21,6 +22,15 @@ _WEIGHT = 0.2
 _LONGEST_S = 1.0
 
 
+@dataclass(frozen=True)
+class _Entry(Generic[Item]):
+    """An item that waits. num_left: items of its caller from this one on."""
+
+    item: Item
+    came_at: float
+    num_left: int
+
+
 class Batcher(Generic[Item, Outcome]):
     """Answers items together, one batch at a time.
 
@@ -29,6 +39,8 @@ class Batcher(Generic[Item, Outcome]):
         where callers come so often that another one is expected meanwhile.
     lost: told each outcome that nobody was given, since its caller left or another item of it
         failed.
+    batch_size: how many of those that wait to take, given the seconds after which another one is
+        expected. The items of a caller stay together as far as `max_batch_size` lets them.
     """
 
     def __init__(
@@ -37,12 +49,13 @@ class Batcher(Generic[Item, Outcome]):
         max_batch_size: int,
         wait_s: float,
         lost: Callable[[Outcome], None] = lambda _: None,
+        batch_size: Callable[[int, float], int] = lambda waiting, _: waiting,
     ) -> None:
-        self._answer, self._lost = answer, lost
+        self._answer, self._lost, self._batch_size = answer, lost, batch_size
         self._max_batch_size = max_batch_size
         self._wait_s = wait_s
-        # With the time at which each came, the first first.
-        self._waiting: OrderedDict[asyncio.Future[Outcome], tuple[Item, float]] = OrderedDict()
+        # The first first.
+        self._waiting: OrderedDict[asyncio.Future[Outcome], _Entry[Item]] = OrderedDict()
         self._enough = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._pause_s, self._came_at = 0.0, math.inf
@@ -57,7 +70,9 @@ class Batcher(Generic[Item, Outcome]):
         pause_s = min(max(now - self._came_at, 0), _LONGEST_S)
         self._pause_s += _WEIGHT * (pause_s - self._pause_s)
         self._came_at = now
-        asked = [self._enter(item) for item in items]
+        asked = [
+            self._enter(_Entry(item, now, len(items) - index)) for index, item in enumerate(items)
+        ]
         try:
             return [await future for future in asked]
         except BaseException:
@@ -65,10 +80,10 @@ class Batcher(Generic[Item, Outcome]):
                 self._leave(future)
             raise
 
-    def _enter(self, item: Item) -> asyncio.Future[Outcome]:
+    def _enter(self, entry: "_Entry[Item]") -> asyncio.Future[Outcome]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting[future] = (item, loop.time())
+        self._waiting[future] = entry
         if len(self._waiting) >= self._max_batch_size:
             self._enough.set()
         if self._work is None or self._work.done():
@@ -90,8 +105,8 @@ class Batcher(Generic[Item, Outcome]):
         if len(self._waiting) >= self._max_batch_size or self._pause_s > self._wait_s:
             return
         self._enough.clear()
-        _, arrived = next(iter(self._waiting.values()))
-        left_s = arrived + self._wait_s - asyncio.get_running_loop().time()
+        first = next(iter(self._waiting.values()))
+        left_s = first.came_at + self._wait_s - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._enough.wait(), max(left_s, 0))
 
@@ -115,9 +130,18 @@ class Batcher(Generic[Item, Outcome]):
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
-        while self._waiting and len(batch) < self._max_batch_size:
-            future, (item, _) = self._waiting.popitem(last=False)
+        wanted = self._wanted()
+        while self._waiting and len(batch) < wanted:
+            future, entry = self._waiting.popitem(last=False)
             # Whoever asked may have been told to go just now.
             if not future.done():
-                batch.append((item, future))
+                batch.append((entry.item, future))
         return batch
+
+    def _wanted(self) -> int:
+        if not self._waiting:
+            return 0
+        # A caller has nothing of some of its items: as many as the first one has here.
+        together = next(iter(self._waiting.values())).num_left
+        size = self._batch_size(len(self._waiting), self._pause_s / together)
+        return min(max(size, together), self._max_batch_size)

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 
 from aiplat.errors import DataError
 from aiplat.inference.predictor import RowError
+from aiplat.serving.batch_size import PassCost
 from aiplat.serving.batching import Batcher
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.fields import FieldError, check_pixels
@@ -109,20 +110,34 @@ class Replica:
             batching.max_batch_size,
             batching.wait_s,
             lost=lambda passed: self._unclaimed(passed.seconds),
+            batch_size=self._batch_size,
         )
+        self._cost: PassCost | None = None
         self._lost_device: Exception | None = None
 
     def warm_up(self) -> None:
-        """Answer a full batch of examples and a lone one: no request pays for what the first costs.
+        """Answer full batches of examples and lone ones: no request pays for what the first cost.
 
-        Raises what the model does.
+        What they take decides how many requests a pass will answer. Raises what the model does.
         """
-        row = model_row(self.info.inputs)
+        row = self._encode([model_row(self.info.inputs)])
+        full = self._batching.max_batch_size
         # Engines may compute a lone row in another way.
-        for num_rows in (self._batching.max_batch_size, 1):
-            for outcome in self._answer(self._encode([row] * num_rows)):
-                if isinstance(outcome, Exception):
-                    raise outcome
+        full_s, lone_s = (
+            min(self._computing.submit(self._timed, row * size).result() for _ in range(2))
+            for size in (full, 1)
+        )
+        self._cost = PassCost.measured(lone_s, full_s, full)
+
+    def _timed(self, rows: Sequence[Batch]) -> float:
+        began_at = time.perf_counter()
+        for outcome in self._answer(rows):
+            if isinstance(outcome, Exception):
+                raise outcome
+        return time.perf_counter() - began_at
+
+    def _batch_size(self, waiting: int, pause_s: float) -> int:
+        return self._cost.batch_size(waiting, pause_s) if self._cost is not None else waiting
 
     async def predict(self, rows: Sequence[Row]) -> Answers:
         """Answer the rows of one request.

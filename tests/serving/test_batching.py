@@ -58,6 +58,31 @@ def test_items_gather_while_a_batch_is_answered() -> None:
     run(scene)
 
 
+def test_a_batch_takes_as_many_as_it_is_told_and_of_a_caller_all() -> None:
+    told: list[int] = []
+
+    def two_at_most(waiting: int, _: float) -> int:
+        told.append(waiting)
+        return min(waiting, 2)
+
+    async def scene() -> None:
+        model = Model()
+        batcher = Batcher(model.answer, max_batch_size=4, wait_s=0, batch_size=two_at_most)
+        first = asked(batcher, range(1))
+        await until(lambda: len(model.batches) == 1)
+        rest = asked(batcher, range(1, 4))
+        many = asyncio.create_task(batcher.ask([4, 5, 6, 7, 8, 9]))
+        await asyncio.sleep(0.01)
+        for _ in range(5):
+            model.gate.release()
+        await asyncio.gather(*first, *rest)
+        assert await many == [8, 10, 12, 14, 16, 18]
+        assert model.batches == [[0], [1, 2], [3, 4], [5, 6, 7, 8], [9]]
+        assert told == [1, 9, 7, 5, 1]
+
+    run(scene)
+
+
 def test_a_full_batch_does_not_wait() -> None:
     async def scene() -> None:
         model = Model()
