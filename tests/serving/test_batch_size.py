@@ -35,9 +35,7 @@ def test_a_pass_that_costs_as_much_again_for_each_takes_few() -> None:
     assert [CPU.batch_size(waiting, NEVER) for waiting in (1, 5, 50)] == [1, 1, 3]
 
 
-@pytest.mark.parametrize(
-    ("pause_s", "size"), [(0.020, 2), (0.0066, 4), (0.006, 16), (0.0, 16)]
-)
+@pytest.mark.parametrize(("pause_s", "size"), [(0.020, 2), (0.0066, 4), (0.006, 16), (0.0, 16)])
 def test_no_fewer_than_it_takes_to_keep_up(pause_s: float, size: int) -> None:
     # A row takes 6 ms in a pass of its own, and never less than 5: four fifths of 6.25.
     assert CPU.batch_size(16, pause_s) == size
