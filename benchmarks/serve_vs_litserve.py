@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ def main() -> None:
             rate = statistics.median(each.rate for each in rows)
             p50 = statistics.median(each.p50_ms for each in rows)
             p99 = statistics.median(each.p99_ms for each in rows)
-            failed = Counter(failed=sum(each.failed for each in rows))["failed"]
+            failed = sum(each.failed for each in rows)
             print(
                 f"  {clients:2} clients, {name:9} {rate:7.1f} answers/s "
                 f"(aiplat {ours / rate:.2f} times), p50 {p50:6.1f} ms, p99 {p99:6.1f} ms, "

@@ -114,7 +114,8 @@ def sliced(table: pa.Table, num_rows: int) -> Iterator[pa.Table]:
 def drained(work: Callable[[], T]) -> T:
     """What `work` makes of the answers of a pool, whose processes end with it.
 
-    Raises the fault that a process of the pool met as it was there, without Ray's wrapping.
+    Raises the fault that a process of the pool met as it was there, without Ray's wrapping. After
+    a bug, which is raised as Ray wraps it, they end once nobody keeps that error.
     """
     try:
         with _without_accounts():

@@ -89,8 +89,9 @@ class Bench:
                 watch("prepare", run.result)
                 run.begin(runs[0])
                 watch("ready" if run.is_alive else "failed", run.result)
-            if runs[0].result.reason is not None:
-                raise AiplatError(f"{REFERENCE.called}: {runs[0].result.reason}")
+                # All others are held against it.
+                if runs[0].result.reason is not None:
+                    raise AiplatError(f"{REFERENCE.called}: {runs[0].result.reason}")
             for number in range(self.timing.rounds):
                 watch("round", number)
                 # Whoever comes first finds caches of another arm than whoever comes last.

@@ -81,5 +81,8 @@ def test_rows_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_the_job_fails_where_torch_itself_does(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     (bench.model / "model.safetensors").unlink()
+    heard: list[str] = []
     with pytest.raises(AiplatError, match=r"eager fp32: RegistryError.*lacks model\.safetensors"):
-        bench.measure([], lambda kind, told: None)
+        bench.measure([Arm("onnxruntime", "fp32")], lambda kind, told: heard.append(kind))
+    # No other is prepared for minutes that has nothing to be held against.
+    assert heard == ["prepare", "failed"]
