@@ -40,6 +40,18 @@ def files_merged_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def same_numbers_each_time() -> None:
+    """What a test draws without a seed of its own is the same alone and among others.
+
+    Not Python's `random`: our search for free ports draws from it, in several processes at once.
+    """
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def no_cluster_unmarked(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:

@@ -97,7 +97,7 @@ class World:
     registry: FakeRegistry
     takes_s: float = 0.02
     disagreeing: int = 0
-    num_keys: int = 100
+    num_keys: int = 1000
     at_second: Callable[[int], None] = lambda _: None
     now: float = 1000.0
     asked: int = 0
