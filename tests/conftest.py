@@ -39,16 +39,16 @@ def files_merged_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def same_numbers_each_time() -> None:
-    """What a test draws without a seed of its own is the same alone and among others.
+@pytest.fixture(autouse=True, scope="module")
+def same_numbers_in_each_module() -> None:
+    """What fixtures draw without a seed of their own is the same alone and among others."""
+    _seed()
 
-    Not Python's `random`: our search for free ports draws from it, in several processes at once.
-    """
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_each_test() -> None:
+    """The same for what a test draws."""
+    _seed()
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,11 @@ def no_cluster_unmarked(
 
 def _is_running() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def _seed() -> None:
+    # Not Python's `random`: our search for free ports draws from it, in several processes at once.
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -39,6 +39,7 @@ class Pairs(TinyTask):
     coupled = True
 
     def __init__(self) -> None:
+        torch.manual_seed(0)
         super().__init__(nn.ModuleDict({"point": nn.Linear(2, 4), "label": nn.Embedding(3, 4)}))
         self.gather: Any = lambda rows: (rows, 0)
 

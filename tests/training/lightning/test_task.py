@@ -145,8 +145,8 @@ def test_a_module_without_an_optimizer_takes_the_recipes(tmp_path: Path) -> None
         def train_dataloader(self) -> Any:
             raise AssertionError
 
-    _, worker = Run(tmp_path, loop={"max_epochs": 1}).go(task(Bare()))
-    assert losses(worker)[8] < losses(worker)[1]
+    _, worker = Run(tmp_path, loop={"max_epochs": 3}).go(task(Bare()))
+    assert losses(worker)[24] < losses(worker)[1]
     assert notes(worker) == [
         "rows come from the dataset: train_dataloader of the model are not called"
     ]
