@@ -1,5 +1,6 @@
 """torch's own compiler, ahead of time (AOTInductor): machine code for one kind of processor."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -7,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aiplat.inference.engines.engine import Given, Run
+from aiplat.inference.engines.engine import EngineError, Given, Run
 from aiplat.inference.engines.graph import Graph
 
-_FILE = "graph.pt2"
+_FOLDER = "graph"
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -27,18 +28,25 @@ class Compile:
         """Compile; it takes a C++ compiler, and tens of seconds."""
         from torch._inductor import aoti_compile_and_package
 
+        package = target / f"{_FOLDER}.pt2"
         aoti_compile_and_package(
             graph.exported(_DTYPES.get(given.precision)),
-            package_path=str(target / _FILE),
+            package_path=str(package),
             # Weights as constants: converted and laid out once, and not at every call.
             inductor_configs={"freezing": True},
         )
+        # torch would unpack it for each process anew, and leave that behind where one is killed.
+        with zipfile.ZipFile(package) as packed:
+            packed.extractall(target)
+        package.unlink()
 
     def load(self, folder: Path, given: Given) -> Run:  # noqa: ARG002
         """The machine code; its threads are torch's."""
         from torch._inductor import aoti_load_package
 
-        runner = aoti_load_package(str(folder / _FILE))
+        if not (folder / _FOLDER).is_dir():
+            raise EngineError(f"{folder} was compiled by an older aiplat: optimize anew")
+        runner = aoti_load_package(str(folder))
 
         def run(tensors: Sequence[Tensor]) -> list[Tensor]:
             outputs = runner(*tensors)

@@ -1,6 +1,8 @@
 """Every engine that is installed against torch: batches of any size, texts of any length."""
 
 import importlib.util
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +116,43 @@ def test_rows_that_are_spread_over_threads_come_back_in_their_order(
     assert max(difference(tiny, model, num_rows=count) for count in (1, 3, 4, 11)) < 3e-5
 
 
-def test_inductor_answers_as_torch_does_but_for_what_bf16_rounds(tmp_path: Path) -> None:
-    tiny = Tiny("table", tmp_path)
-    model = compiled(tiny, "compile", "bf16", tmp_path)
+@pytest.fixture(scope="module")
+def by_inductor(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
+    """A model and its program, which takes long to compile."""
+    folder = tmp_path_factory.mktemp("inductor")
+    tiny = Tiny("table", folder)
+    compiled(tiny, "compile", "bf16", folder)
+    return tiny, folder / "compile-bf16"
+
+
+def test_inductor_answers_as_torch_does_but_for_what_bf16_rounds(
+    by_inductor: tuple[Tiny, Path],
+) -> None:
+    tiny, program = by_inductor
+    model = CompiledModel(program, Given("bf16"))
     found = [difference(tiny, model, num_rows=count) for count in (1, 2, 9)]
     assert 1e-6 < max(found) < TOLERANCES["bf16"]
+
+
+def test_inductor_unpacks_a_program_once_and_not_where_it_is_read(
+    by_inductor: tuple[Tiny, Path],
+) -> None:
+    def unpacked() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob("aotinductor_*"))
+
+    before = unpacked()
+    model = CompiledModel(by_inductor[1], Given("bf16"))
+    assert unpacked() == before
+    del model
+
+
+def test_a_program_of_inductor_that_is_packed_is_to_be_made_anew(
+    by_inductor: tuple[Tiny, Path], tmp_path: Path
+) -> None:
+    program = shutil.copytree(by_inductor[1], tmp_path / "older")
+    shutil.rmtree(program / "0" / "graph")
+    with pytest.raises(EngineError, match="was compiled by an older aiplat: optimize anew"):
+        CompiledModel(program, Given("bf16"))
 
 
 def test_a_program_is_read_again_where_it_was_copied_to(tmp_path: Path) -> None:
