@@ -11,7 +11,6 @@ reach on a machine, nothing that serves this model on it with this engine can.
 import asyncio
 import os
 import random
-import sys
 import time
 
 import numpy as np
@@ -21,7 +20,15 @@ from aiplat.registry.mlflow import Registry
 from aiplat.serving.config import BatchingConfig
 from aiplat.serving.replica import Replica
 from aiplat.serving.served import ModelInfo
-from benchmarks.serve_slo import NUM_PHOTOS, STORAGE, WARM_UP_S, WINDOW_S, photo
+from benchmarks.endpoint import (
+    NUM_PHOTOS,
+    STORAGE,
+    WARM_UP_S,
+    WINDOW_S,
+    arguments,
+    photo,
+    unevenness,
+)
 
 
 def opened(reference: str, threads: int) -> Replica:
@@ -55,8 +62,7 @@ async def load(replica: Replica, rate: float, seconds: float) -> list[tuple[floa
 
 def main() -> None:
     """Ask, and tell how long it took."""
-    reference, *numbers = sys.argv[1:]
-    rate, seconds, threads = (*map(float, numbers), *(50.0, 60.0, 2.0)[len(numbers) :])
+    reference, (rate, seconds, threads), _ = arguments(50, 60, 2)
     # Read as the engine's libraries are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     replica = opened(reference, int(threads))
@@ -68,14 +74,10 @@ def main() -> None:
 
     took, spent_s = asyncio.run(ask())
     times = np.array([each for _, each in took]) * 1000
-    windows = [
-        np.mean([each for due_at, each in took if start <= due_at < start + WINDOW_S])
-        for start in range(0, int(seconds) - WINDOW_S + 1, WINDOW_S)
-    ]
     print(
         f"{len(took)} requests, {rate:g} a second, without a server: "
         f"p50 {np.percentile(times, 50):.1f}, p99 {np.percentile(times, 99):.1f} ms; "
-        f"means of {WINDOW_S}-second windows vary by {np.std(windows) / np.mean(windows):.1%}; "
+        f"means of {WINDOW_S}-second windows vary by {unevenness(took, seconds):.1%}; "
         f"{spent_s / len(took) * 1000:.1f} ms of the processor each, "
         f"{spent_s / seconds:.2f} cores"
     )

@@ -12,7 +12,6 @@ STORAGE says where the registry is (storage). Further settings of `serve` may fo
 
 import asyncio
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -27,7 +26,17 @@ import httpx
 import psutil
 
 from aiplat.serving.metering.books import books_place
-from benchmarks.serve_slo import PORT, STORAGE, URL, job, make_key, photo, wait_until_ready
+from benchmarks.endpoint import (
+    PORT,
+    STORAGE,
+    URL,
+    arguments,
+    job,
+    make_key,
+    name_of,
+    photo,
+    start,
+)
 
 CLIENTS = 4
 CALM_S = 4.0
@@ -40,18 +49,12 @@ class Endpoint:
     """The job that serves, and all that it started."""
 
     def __init__(self, reference: str, settings: list[str]) -> None:
-        self._command = job("serve", f"models=[{reference}]", "cluster.address=local", *settings)
+        self._reference, self._settings = reference, settings
         self.start()
 
     def start(self) -> None:
         """Start the job, and wait until it answers."""
-        self._server = subprocess.Popen(
-            self._command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=dict(os.environ, RAY_worker_niceness="0"),
-        )
-        wait_until_ready(self._server)
+        self._server = start(self._reference, *self._settings)
 
     def stop(self) -> None:
         """End the job as Ctrl-C does."""
@@ -148,17 +151,15 @@ async def drill(endpoint: Endpoint, clients: Clients, times: int) -> None:
 
 def main() -> None:
     """Serve, kill, and compare."""
-    reference, *rest = sys.argv[1:]
-    times = next((int(word) for word in rest if word.isdecimal()), 5)
-    model = reference.partition("@")[0].partition(":")[0]
+    reference, (times,), settings = arguments(5)
+    model = name_of(reference)
     key = make_key("serve_kills")
     began_at = time.time()
     since = f"since={datetime.now(UTC):%Y-%m-%dT%H:%M}"
-    settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
-    endpoint = Endpoint(reference, settings)
+    endpoint = Endpoint(reference, [f"serve.port={PORT}", *settings])
     clients = Clients(model, key)
     try:
-        asyncio.run(drill(endpoint, clients, times))
+        asyncio.run(drill(endpoint, clients, int(times)))
     finally:
         endpoint.stop()
     # It brings home what killed processes left on the disk.

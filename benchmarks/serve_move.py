@@ -16,9 +16,7 @@ where it was, so let nobody else use it. Exits with 1 where a request failed.
 
 import asyncio
 import base64
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -30,16 +28,7 @@ import httpx
 import numpy as np
 
 from aiplat.registry.mlflow import Registry
-from benchmarks.serve_slo import (
-    MAX_OPEN,
-    PORT,
-    STORAGE,
-    URL,
-    job,
-    make_key,
-    photo,
-    wait_until_ready,
-)
+from benchmarks.endpoint import MAX_OPEN, STORAGE, URL, arguments, job, make_key, photo, serving
 
 WARM_UP_S = 5.0
 # Between two moves, and so long no answer of the old version must come for a move to be over.
@@ -179,9 +168,7 @@ def report(load: Load, done: list[Move]) -> int:
 
 def main() -> None:
     """Serve, ask, and move."""
-    reference, *rest = sys.argv[1:]
-    numbers = [float(word) for word in rest if "=" not in word]
-    rate, times = (*numbers, *(30.0, 5.0)[len(numbers) :])
+    reference, (rate, times), settings = arguments(30, 5)
     name, _, alias = reference.partition("@")
     registry = Registry(STORAGE)
     known = [str(version.version) for version in registry.list_versions(name)]
@@ -194,19 +181,11 @@ def main() -> None:
     start = str(registry.resolve(reference).version)
     other = [version for version in known if version != start][-1]
     key = make_key("serve_move")
-    settings = [f"serve.port={PORT}", *(word for word in rest if "=" in word)]
-    server = subprocess.Popen(
-        job("serve", f"models=[{reference}]", "cluster.address=local", *settings),
-        stdout=subprocess.DEVNULL,
-        env=dict(os.environ, RAY_worker_niceness="0"),
-    )
     load = Load(name, key, rate)
     try:
-        wait_until_ready(server)
-        done = asyncio.run(moves(load, reference, (start, other), int(times)))
+        with serving(reference, *settings):
+            done = asyncio.run(moves(load, reference, (start, other), int(times)))
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
         registry.set_alias(f"{name}:{start}", alias)
     sys.exit(1 if report(load, done) else 0)
 

@@ -32,13 +32,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.serve_slo import job, make_key, photo
+from benchmarks.endpoint import NUM_PHOTOS, arguments, job, make_key, name_of, photo
 
 STORAGE = str(Path(os.environ.get("STORAGE", "storage")).resolve())
 PEERS = str(Path(os.environ.get("PEERS", ".peers")).resolve())
 ARMS = os.environ.get("ARMS", "aiplat,litserve,bentoml").split(",")
 PORT = 8767
 URL = f"http://127.0.0.1:{PORT}"
+MODES = ("same", "defaults")
 CLIENTS = (1, 16)
 THREADS = 2
 WARM_UP_S = 4.0
@@ -67,7 +68,7 @@ class Seen:
 
 def arm_of(name: str, reference: str, mode: str, key: str) -> Arm:
     """How a server is started and asked."""
-    model = reference.partition("@")[0].partition(":")[0]
+    model = name_of(reference)
     if name == "aiplat":
         settings = [] if mode == "defaults" else ["serve.replica.num_cpus=2"]
         command = job("serve", f"models=[{reference}]", "cluster.address=local", *settings)
@@ -96,7 +97,7 @@ def environment(name: str, reference: str, mode: str) -> dict[str, str]:
 
 async def ask(arm: Arm, clients: int, seconds: float) -> Seen:
     """Clients that each ask, wait for the answer, and ask again."""
-    photos = [photo(seed) for seed in range(20)]
+    photos = [photo(seed) for seed in range(NUM_PHOTOS)]
     times: list[float] = []
     failed = 0
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
@@ -174,10 +175,8 @@ def wait_until(condition: Callable[[], bool], server: "subprocess.Popen[bytes]")
 
 def main() -> None:
     """Let the servers take turns, and compare."""
-    reference, *rest = sys.argv[1:]
-    mode = next((word for word in rest if word in ("same", "defaults")), "same")
-    numbers = [float(word) for word in rest if word not in ("same", "defaults")]
-    rounds, seconds = (*numbers, *(3.0, 15.0)[len(numbers) :])
+    reference, (rounds, seconds), _ = arguments(3, 15, leave=MODES)
+    mode = next((word for word in sys.argv if word in MODES), MODES[0])
     key = make_key("serve_vs_litserve")
     seen: defaultdict[tuple[str, int], list[Seen]] = defaultdict(list)
     for turn in range(int(rounds)):

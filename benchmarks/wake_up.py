@@ -10,11 +10,7 @@ STORAGE says where the registry is (storage). Further settings of `serve` may fo
 """
 
 import asyncio
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.serve_slo import PORT, URL, job, make_key, photo, wait_until_ready
+from benchmarks.endpoint import URL, arguments, make_key, name_of, photo, serving
 
 IDLE_S = 5
 TOKEN = Path("~/.ray/auth_token").expanduser()
@@ -99,29 +95,13 @@ def once(model: str, key: str, count: int) -> float:
 
 def main() -> None:
     """Serve, and wake the model again and again."""
-    reference, *rest = sys.argv[1:]
-    numbers = [int(word) for word in rest if "=" not in word]
-    count, times = (*numbers, *(200, 3)[len(numbers) :])
-    model = reference.partition("@")[0].partition(":")[0]
+    reference, (count, times), settings = arguments(200, 3)
+    model = name_of(reference)
     key = make_key("wake_up")
-    settings = [
-        f"serve.port={PORT}",
-        f"cluster.dashboard_port={DASHBOARD_PORT}",
-        *(word for word in rest if "=" in word),
-    ]
     idle = ["serve.autoscaling.min_replicas=0", f"serve.autoscaling.downscale_delay_s={IDLE_S}"]
-    server = subprocess.Popen(
-        job("serve", f"models=[{reference}]", "cluster.address=local", *idle, *settings),
-        stdout=subprocess.DEVNULL,
-        env=dict(os.environ, RAY_worker_niceness="0"),
-    )
-    try:
-        wait_until_ready(server)
-        first = [once(model, key, count) for _ in range(times)]
-        print(f"first answer after {statistics.median(first):.2f} s (median of {times})")
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
+    with serving(reference, f"cluster.dashboard_port={DASHBOARD_PORT}", *idle, *settings):
+        first = [once(model, key, int(count)) for _ in range(int(times))]
+        print(f"first answer after {statistics.median(first):.2f} s (median of {times:g})")
 
 
 if __name__ == "__main__":
