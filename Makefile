@@ -61,8 +61,8 @@ test-cluster: setup ## The tests that start a Ray cluster on this machine
 	$(BIN)/pytest tests/cluster -m cluster
 
 .PHONY: bench
-bench: setup ## Every benchmark; each prints a ratio
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: setup ## Every benchmark with what it needs, or BENCH="names of some"; takes hours
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/all.sh
 
 .PHONY: drill
 drill: setup ## Kill parts of a training run twenty times; needs the dataset easy_vqa, takes minutes
