@@ -16,6 +16,8 @@ from aiplat.errors import ClusterError
 
 _ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _PAUSE_S = 1.0
+# What Ray says of it, and nothing more.
+_NO_AGENT = "No available agent"
 _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _EXIT_FAILED, _EXIT_STOPPED, _EXIT_SIGNAL = 1, 130, 128
 # What failed is told by the job's log, or by how its libraries were installed.
@@ -286,6 +288,13 @@ def _told(url: str) -> Iterator[None]:
         # Those of `requests` are such, too.
         raise UnreachableError(f"the cluster at {url} does not answer: {_first(error)}") from error
     except (RuntimeError, ValueError) as error:
+        if _NO_AGENT in str(error):
+            raise ClusterError(
+                f"the cluster at {url} takes no jobs: Ray's agent, which starts them, is not up on "
+                "its head. Try again in a minute; if that does not help, its port was taken when "
+                "the head started, as by another Ray on that machine (dashboard_agent.log there "
+                "says so): start the head with --dashboard-agent-listen-port=<a free one>"
+            ) from error
         raise ClusterError(f"the cluster at {url} refuses: {_first(error)}") from error
 
 
