@@ -147,7 +147,9 @@ def _start_http(config: ServingConfig) -> str:
 
 def _own_address(config: ServingConfig) -> str:
     """Where processes of the same machine reach the endpoint."""
-    return "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    host = anywhere.get(config.host, config.host)
+    return f"[{host}]" if ":" in host else host
 
 
 def application_of(

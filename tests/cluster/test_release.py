@@ -26,7 +26,7 @@ from aiplat.serving.releases.release import ROLLED_BACK, SUCCEEDED
 from aiplat.serving.releases.report import ReleaseReport
 from aiplat.serving.releases.store import ReleaseStore
 from aiplat.store.records import open_records
-from tests.cluster.test_serve import as_json, predict_url, send
+from tests.cluster.test_serve import as_json, send
 from tests.serving.shapes import picture, shapes_folder
 
 # Ray Serve declares and uses its own deprecated settings.
@@ -45,7 +45,8 @@ class Versions:
     def resolve(self, reference: str) -> ModelVersion:
         number = reference.replace("@", ":").partition(":")[2]
         found = self.champion if number == "champion" else int(number)
-        return ModelVersion("shapes", found, (), str(self.folders[found]), "", "", "", "")
+        name = reference.replace("@", ":").partition(":")[0]
+        return ModelVersion(name, found, (), str(self.folders[found]), "", "", "", "")
 
     def set_alias(self, reference: str, alias: str) -> ModelVersion:
         self.champion = self.resolve(reference).version
@@ -91,6 +92,7 @@ class Users:
     """Two clients that ask without end, until the block does. answers: when, status, version."""
 
     url: str
+    model: str = "shapes"
     answers: list[tuple[float, int, str]] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
 
@@ -108,7 +110,7 @@ class Users:
     def ask(self) -> None:
         body = as_json([{"image": picture(3), "text": "is it?"}])
         while not self.is_over.is_set():
-            status, headers, _ = send(predict_url(self.url), body)
+            status, headers, _ = send(f"{self.url}/v1/models/{self.model}:predict", body)
             self.answers.append((time.time(), status, str(headers["X-Model-Version"])))
             time.sleep(0.02)
 

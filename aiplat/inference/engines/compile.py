@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aiplat.inference.engines.engine import EngineError, Given, Run
+from aiplat.inference.engines.engine import Given, Run
 from aiplat.inference.engines.graph import Graph
 
-_FOLDER = "graph"
+_PACKED = "graph.pt2"
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -28,7 +28,7 @@ class Compile:
         """Compile; it takes a C++ compiler, and tens of seconds."""
         from torch._inductor import aoti_compile_and_package
 
-        package = target / f"{_FOLDER}.pt2"
+        package = target / _PACKED
         aoti_compile_and_package(
             graph.exported(_DTYPES.get(given.precision)),
             package_path=str(package),
@@ -44,9 +44,9 @@ class Compile:
         """The machine code; its threads are torch's."""
         from torch._inductor import aoti_load_package
 
-        if not (folder / _FOLDER).is_dir():
-            raise EngineError(f"{folder} was compiled by an older aiplat: optimize anew")
-        runner = aoti_load_package(str(folder))
+        # As an older aiplat left it.
+        packed = folder / _PACKED
+        runner = aoti_load_package(str(packed if packed.exists() else folder))
 
         def run(tensors: Sequence[Tensor]) -> list[Tensor]:
             outputs = runner(*tensors)
