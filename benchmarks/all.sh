@@ -36,6 +36,6 @@ version bench_other seed=1 register.alias=null
 failed=()
 for name in ${BENCH:-$(cd benchmarks && grep -l '__main__' -- *.py | sed 's/\.py$//')}; do
     echo "== $name"
-    python "benchmarks/$name.py" || failed+=("$name")
+    python -m "benchmarks.$name" || failed+=("$name")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }

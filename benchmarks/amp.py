@@ -33,7 +33,7 @@ def speed(config: TrainConfig, precision: str, steps: int) -> float:
     """Rows a second of the steps after the first few."""
     recipe = Recipe(
         dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim),
+        make_optimizer=optimizer_from(config.optim or {}),
         loop=LoopConfig(
             max_steps=steps,
             precision=precision,

@@ -44,7 +44,7 @@ def begun(config: TrainConfig) -> Iterator[Attempt]:
     """A run that saves only when it is told to."""
     recipe = Recipe(
         dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim),
+        make_optimizer=optimizer_from(config.optim or {}),
         loop=LoopConfig(channels_last=config.loop.channels_last),
         checkpoint=CheckpointConfig(max_lost_s=1e6),
     )

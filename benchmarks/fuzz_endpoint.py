@@ -19,14 +19,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
 from aiplat.client import Client, ClientError, Retries
-from tests.serving.hostile.requests import Target, hostile
-from tests.serving.hostile.wire import wire
+from benchmarks.hostile.requests import Target, hostile
+from benchmarks.hostile.wire import wire
 
 THREADS = 8
 SLOW_CLIENTS = 50
@@ -176,7 +177,11 @@ def own_endpoint() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, __file__, f"serve={port}"])
+    # From the checkout, so that its `tests` are found and not those that some library installs.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.fuzz_endpoint", f"serve={port}"],
+        cwd=Path(__file__).parents[1],
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         with Client(url, retries=Retries(total_s=30)) as client:

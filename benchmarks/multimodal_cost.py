@@ -51,7 +51,7 @@ def epoch(arm: str, experiment: str, steps: int) -> tuple[float, float]:
     version = find_version(STORAGE, config.dataset.name)
     recipe = Recipe(
         dataset=config.dataset,
-        make_optimizer=optimizer_from(config.optim),
+        make_optimizer=optimizer_from(config.optim or {}),
         loop=LoopConfig(max_epochs=1, max_steps=steps or None, log_every_steps=1),
         checkpoint=CheckpointConfig(max_lost_s=3600),
     )

@@ -14,13 +14,12 @@ import threading
 import time
 from pathlib import Path
 
-from train_vs_torchrun import ours
-
-from aiplat.cluster.nodes import descendants
+from aiplat.cluster.processes import descendants
 from aiplat.cluster.scale import ClusterConfig
 from aiplat.cluster.session import connect
 from aiplat.config.compose import compose
 from aiplat.jobs.schema import TrainConfig
+from benchmarks.train_vs_torchrun import ours
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STEPS = 30
@@ -48,9 +47,9 @@ class Accounts:
                 if sampled_at <= at:
                     used[pid] = max(spent, used.get(pid, 0.0))
         totals: dict[str, float] = {}
-        for pid, seconds in used.items():
+        for pid, spent in used.items():
             title = self.titles[pid]
-            totals[title] = totals.get(title, 0.0) + seconds - before.get(pid, 0.0)
+            totals[title] = totals.get(title, 0.0) + spent - before.get(pid, 0.0)
         return totals
 
     def _follow(self) -> None:

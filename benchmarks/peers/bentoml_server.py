@@ -21,7 +21,7 @@ class Photos:
         """Open the model."""
         self.predictor = opened(REFERENCE, STORAGE, THREADS, "eager" if IS_DEFAULT else "auto")
 
-    @bentoml.api(batchable=not IS_DEFAULT, max_batch_size=16, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    @bentoml.api(batchable=not IS_DEFAULT, max_batch_size=16, max_latency_ms=60_000)
     def predict(self, image: list[Path] if not IS_DEFAULT else Path) -> list[Any]:  # type: ignore[valid-type]
         """One answer for each image."""
         paths = [image] if isinstance(image, Path) else image

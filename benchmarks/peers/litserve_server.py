@@ -11,7 +11,7 @@ from benchmarks.peers.opened import arguments, opened
 REFERENCE, STORAGE, PORT, THREADS, IS_DEFAULT = arguments()
 
 
-class Photos(litserve.LitAPI):  # type: ignore[misc]
+class Photos(litserve.LitAPI):
     """A predictor, in a process of its own."""
 
     def setup(self, device: str) -> None:

@@ -32,7 +32,8 @@ class Rows(Dataset[dict[str, Tensor]]):
     """Rows of the training split, decoded one by one."""
 
     def __init__(self, table: pa.Table, tokenizer: Tokenizer | None, size: int) -> None:
-        self.images = table.column("image").combine_chunks().field("bytes")
+        images: Any = table.column("image").combine_chunks()
+        self.images = images.field("bytes")
         self.texts = table.column("text") if tokenizer else None
         self.labels = table.column("label").to_numpy()
         self.tokenizer = tokenizer

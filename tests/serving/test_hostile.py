@@ -16,9 +16,9 @@ from fastapi.testclient import TestClient
 from aiplat.serving.app import create_app
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.fields import Allowance, nearest, read_row
+from benchmarks.hostile.requests import Target, hostile
+from benchmarks.hostile.wire import wire
 from tests.serving.conftest import INPUTS
-from tests.serving.hostile.requests import Target, hostile
-from tests.serving.hostile.wire import wire
 from tests.serving.running import running
 
 NUM_REQUESTS = 300

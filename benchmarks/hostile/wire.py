@@ -2,8 +2,8 @@
 
 import random
 
-from tests.serving.hostile import values
-from tests.serving.hostile.requests import Target
+from benchmarks.hostile import values
+from benchmarks.hostile.requests import Target
 
 
 def wire(chance: random.Random, target: Target) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.serving.hostile import values
+from benchmarks.hostile import values
 
 JSON = "application/json"
 
