@@ -27,8 +27,11 @@ version() {
 }
 version bench
 version bench_other seed=1 register.alias=null
-[ -n "$(find "$STORAGE" -path '*/engines/*/choice.json' -print -quit)" ] ||
+if [ ! -f "$STORAGE/optimized" ]; then
     job optimize model=resnet50@champion threads=2
+    job optimize model=resnet50:2 threads=2 engines=[openvino] precisions=[int8]
+    touch "$STORAGE/optimized"
+fi
 
 [ -d "$PEERS" ] ||
     uv pip install --quiet --python "$(command -v python)" --target "$PEERS" litserve bentoml
