@@ -20,11 +20,19 @@ _PORTS_EACH = 100
 # A replica that is to go is offered no new requests after this; Serve waits 30 s for load
 # balancers of others, and there are none before ours.
 _DRAIN_S = 5
+# How often HAProxy's watcher looks whether Serve is still there.
+_ORPHAN_S = 1
 # Of a request, so that it can be sent again.
 _KEPT_BYTES = 128 * 1024
 # Tells replicas whose word on the client's address to take.
 _IN_FRONT = "AIPLAT_HAPROXY"
 
+# HAProxy outlives the process of Serve that started it. It would keep the port, and go on to pass
+# requests to replicas that are long gone, beside the one that is started next.
+_WATCH = (
+    'while read -r _ _ _ parent _ <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; '
+    f"do sleep {_ORPHAN_S}; done; kill $$"
+)
 _REFUSAL = (
     '{"type":"about:blank","title":"Service Unavailable","status":503,'
     '"detail":"no replica of the endpoint can answer just now"}'
@@ -93,7 +101,8 @@ def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
     are for this machine. And a client that found no replica is told to come again: Serve has 500
     said in place of each of HAProxy's own refusals, and 404 while it knows of no application.
     Splicing requests goes: with `abortonclose` HAProxy 2.8 turns on a core from when a client that
-    waits has left until its answer comes, and does not always tell the replica.
+    waits has left until its answer comes, and does not always tell the replica. Whom nobody watches
+    any more ends.
     """
     edits = (
         r"/^defaults$/a\    option forwardfor",
@@ -111,6 +120,7 @@ def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
             'if [ -f "$file" ] && ! grep -q forwardfor "$file"; then',
             f'  sed -i {script} "$file"',
             "fi",
+            f'[ -r "/proc/$$/stat" ] && [ -f "$file" ] && ({_WATCH}) </dev/null >/dev/null 2>&1 &',
             f'exec {shlex.quote(_binary() or "haproxy")} "$@"',
             "",
         )

@@ -3,12 +3,14 @@
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aiplat.cluster import haproxy
+from aiplat.cluster.processes import began
 
 _WRITTEN = """\
 global
@@ -89,6 +91,33 @@ def test_the_configuration_is_mended_once_however_often_it_starts(
 
 def test_it_starts_without_a_configuration_to_tell_its_version(started: dict[str, str]) -> None:
     assert _start(started, "-v") == "started with -v"
+
+
+def test_it_ends_with_the_process_that_started_it(
+    tmp_path: Path, started: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = tmp_path / "waiting-haproxy"
+    waits.write_text("#!/bin/sh\necho $$\nexec sleep 300\n")
+    waits.chmod(0o700)
+    monkeypatch.setattr(haproxy, "_binary", lambda: str(waits))
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    config = _written(tmp_path, started)
+    with haproxy.environment(folder) as needed:
+        script = needed["RAY_SERVE_HAPROXY_BINARY_PATH"]
+        parent = subprocess.Popen(
+            ["sh", "-c", f"{script} -db -f '{config}' & wait"], stdout=subprocess.PIPE, text=True
+        )
+    with parent:
+        # What the script is called by after it has become the other.
+        pid = int(parent.stdout.readline()) if parent.stdout else 0
+        time.sleep(1.5)
+        assert began(pid) is not None, "while the parent lives, so does it"
+        parent.kill()
+        deadline = time.monotonic() + 30
+        while began(pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert began(pid) is None
 
 
 def test_a_client_that_found_no_replica_is_told_to_come_again(
