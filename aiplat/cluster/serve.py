@@ -14,6 +14,7 @@ import httpx
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 
+from aiplat.cluster import haproxy
 from aiplat.cluster.applications import quieten, wait_until_ready
 from aiplat.cluster.gateway import end_gateway, start_gateway
 from aiplat.cluster.packed import PACKED, PackedReplica
@@ -25,7 +26,7 @@ from aiplat.cluster.replicas import (
     ModelReplica,
     deployment_name,
 )
-from aiplat.errors import ClusterError
+from aiplat.errors import ClusterError, ConfigError
 from aiplat.registry.versions import ModelVersion
 from aiplat.serving.config import ServingConfig
 from aiplat.serving.metering.books import BooksPlace
@@ -122,6 +123,12 @@ def take_down() -> bool:
 
 def _start_http(config: ServingConfig) -> str:
     """Start Serve where it does not run yet. Returns its URL, which it keeps while it runs."""
+    if ":" in config.host and haproxy.is_in_front():
+        raise ConfigError(
+            f"serve.host={config.host}: HAProxy, by which this cluster answers, is given IPv4 "
+            "addresses alone by Ray Serve: expected such as 127.0.0.1 or 0.0.0.0, or start with "
+            "RAY_SERVE_ENABLE_HA_PROXY=0 in the environment"
+        )
     # Serve tells the address it listens on nowhere else.
     from ray.serve.context import _get_global_client
 

@@ -11,6 +11,11 @@ import pytest
 
 from aiplat.cluster import haproxy
 from aiplat.cluster.processes import began
+from aiplat.errors import ConfigError
+from aiplat.serving.config import ServingConfig
+
+# Ray Serve declares and uses its own deprecated settings.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 _WRITTEN = """\
 global
@@ -150,3 +155,30 @@ def test_ports_of_replicas_are_a_range(started: dict[str, str]) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", int(started["RAY_SERVE_HAPROXY_METRICS_PORT"])))
     assert os.access(started["RAY_SERVE_HAPROXY_BINARY_PATH"], os.X_OK)
+
+
+def test_an_address_that_it_is_not_told_rightly_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aiplat.cluster import serve
+
+    monkeypatch.setenv("AIPLAT_HAPROXY", "1")
+    with pytest.raises(ConfigError, match=r"serve\.host=::1: .* expected such as 127\.0\.0\.1"):
+        serve._start_http(ServingConfig(host="::1"))
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104
+        ("10.1.2.3", "10.1.2.3"),
+        ("::1", "[::1]"),
+        ("::", "[::1]"),
+        ("fd00::7", "[fd00::7]"),
+    ],
+)
+def test_an_endpoint_is_asked_where_it_listens(host: str, address: str) -> None:
+    from aiplat.cluster import serve
+
+    assert serve._own_address(ServingConfig(host=host)) == address
