@@ -2,7 +2,6 @@
 
 import importlib.util
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -135,20 +134,26 @@ def test_inductor_answers_as_torch_does_but_for_what_bf16_rounds(
     assert 1e-6 < max(found) < TOLERANCES["bf16"]
 
 
-def test_inductor_unpacks_a_program_once_and_not_where_it_is_read(
-    by_inductor: tuple[Tiny, Path],
-) -> None:
-    def unpacked() -> set[Path]:
-        return set(Path(tempfile.gettempdir()).glob("aotinductor_*"))
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torch unpacks what is packed."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
-    before = unpacked()
-    model = CompiledModel(by_inductor[1], Given("bf16"))
-    assert unpacked() == before
-    del model
+
+def test_inductor_unpacks_a_program_once_and_not_where_it_is_read(
+    by_inductor: tuple[Tiny, Path], scratch: Path
+) -> None:
+    tiny, program = by_inductor
+    model = CompiledModel(program, Given("bf16"))
+    assert difference(tiny, model, num_rows=3) < TOLERANCES["bf16"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_program_of_inductor_that_was_left_packed_answers_as_well(
-    by_inductor: tuple[Tiny, Path], tmp_path: Path
+    by_inductor: tuple[Tiny, Path], tmp_path: Path, scratch: Path
 ) -> None:
     tiny, made = by_inductor
     program = shutil.copytree(made, tmp_path / "older")
@@ -159,6 +164,7 @@ def test_a_program_of_inductor_that_was_left_packed_answers_as_well(
     shutil.rmtree(graph)
     model = CompiledModel(program, Given("bf16"))
     assert difference(tiny, model, num_rows=3) < TOLERANCES["bf16"]
+    assert len(list(scratch.iterdir())) == 1
 
 
 def test_a_program_is_read_again_where_it_was_copied_to(tmp_path: Path) -> None:
