@@ -1,6 +1,7 @@
 """What the benchmarks of endpoints share: photos, a key, the job that serves, the command line."""
 
 import io
+import math
 import os
 import signal
 import statistics
@@ -82,13 +83,28 @@ def start(reference: str, *settings: str) -> "subprocess.Popen[bytes]":
         # Else the client, on the same cores, goes before what it asks.
         env=dict(os.environ, RAY_worker_niceness="0"),
     )
-    while server.poll() is None:
-        try:
-            if httpx.get(f"{URL}/readyz", trust_env=False, timeout=5).status_code == 200:
+    try:
+        while server.poll() is None:
+            if _is_ready():
                 return server
-        except httpx.HTTPError:
             time.sleep(1)
+    except BaseException:
+        stop(server)
+        raise
     raise SystemExit("the endpoint did not start")
+
+
+def _is_ready() -> bool:
+    try:
+        return httpx.get(f"{URL}/readyz", trust_env=False, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End the job as Ctrl-C does."""
+    server.send_signal(signal.SIGINT)
+    server.wait()
 
 
 @contextmanager
@@ -98,17 +114,17 @@ def serving(reference: str, *settings: str) -> Iterator[None]:
     try:
         yield
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
+        stop(server)
 
 
 def unevenness(took: Sequence[tuple[float, float]], seconds: float) -> float:
     """How much the means of ten-second windows vary: the coefficient of variation.
 
-    took: when each request was due, and what it took, in seconds.
+    took: when each request was due, and what it took, in seconds. NaN where there is no window.
     """
     windows = [
-        statistics.fmean(each for due_at, each in took if begin <= due_at < begin + WINDOW_S)
+        [each for due_at, each in took if begin <= due_at < begin + WINDOW_S]
         for begin in range(0, int(seconds) - WINDOW_S + 1, WINDOW_S)
     ]
-    return statistics.pstdev(windows) / statistics.fmean(windows)
+    means = [statistics.fmean(window) for window in windows if window]
+    return statistics.pstdev(means) / statistics.fmean(means) if means else math.nan

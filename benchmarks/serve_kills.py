@@ -12,7 +12,6 @@ STORAGE says where the registry is (storage). Further settings of `serve` may fo
 
 import asyncio
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from benchmarks.endpoint import (
     name_of,
     photo,
     start,
+    stop,
 )
 
 CLIENTS = 4
@@ -58,8 +58,7 @@ class Endpoint:
 
     def stop(self) -> None:
         """End the job as Ctrl-C does."""
-        self._server.send_signal(signal.SIGINT)
-        self._server.wait()
+        stop(self._server)
 
     def kill(self, what: str) -> int:
         """End processes without notice; `head` is all of them. Returns how many."""
