@@ -27,8 +27,8 @@ _KEPT_BYTES = 128 * 1024
 # Tells replicas whose word on the client's address to take.
 _IN_FRONT = "AIPLAT_HAPROXY"
 
-# HAProxy outlives the process of Serve that started it. It would keep the port, and go on to pass
-# requests to replicas that are long gone, beside the one that is started next.
+# HAProxy outlives a cluster that is killed: it would keep the port from the next one, and go on to
+# ask replicas that are long gone.
 _WATCH = (
     'while read -r _ _ _ parent _ <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; '
     f"do sleep {_ORPHAN_S}; done; kill $$"
@@ -101,8 +101,8 @@ def _start_script(refusal: Path, own_ports: tuple[int, ...]) -> str:
     are for this machine. And a client that found no replica is told to come again: Serve has 500
     said in place of each of HAProxy's own refusals, and 404 while it knows of no application.
     Splicing requests goes: with `abortonclose` HAProxy 2.8 turns on a core from when a client that
-    waits has left until its answer comes, and does not always tell the replica. Whom nobody watches
-    any more ends.
+    waits has left until its answer comes, and does not always tell the replica. It ends
+    with the process that started it.
     """
     edits = (
         r"/^defaults$/a\    option forwardfor",

@@ -5,11 +5,12 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -72,19 +73,29 @@ def place(
     root = tmp_path_factory.mktemp("release")
     same = shapes_folder(root / "same")
     registry = Versions({1: same, 2: shapes_folder(root / "turned", turned=True), 3: same})
+    yield opened(root, registry, serve_port, ["shapes"])
+    serve.take_down()
+
+
+def opened(
+    root: Path, registry: Versions, port: int, names: Sequence[str], **settings: Any
+) -> Place:
+    """Deploy an endpoint over the first version of each name, its books below `root`."""
+    from aiplat.cluster import serve
+
     books = books_place(str(root / "storage"), None)
     books.open_ledger().close()
     config = ServingConfig(
-        port=serve_port,
+        port=port,
         auth=False,
         # Nobody follows its alias but the release.
         detach=True,
         replica=ReplicaConfig(num_cpus=0.5),
         autoscaling=AutoscalingConfig(max_replicas=1),
+        **settings,
     )
-    deployed = serve.deploy({"shapes": registry.resolve("shapes:1")}, config, books)
-    yield Place(deployed.url, registry, books, root / "storage")
-    serve.take_down()
+    models = {name: registry.resolve(f"{name}:1") for name in names}
+    return Place(serve.deploy(models, config, books).url, registry, books, root / "storage")
 
 
 @dataclass

@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from aiplat.cluster.session import Session
-from aiplat.serving.config import AutoscalingConfig, ReplicaConfig, ServingConfig
-from aiplat.serving.metering.books import books_place
 from aiplat.serving.releases.release import SUCCEEDED
-from tests.cluster.test_release import Place, Users, Versions, applications, release
+from tests.cluster.test_release import Users, Versions, applications, opened, release
 from tests.cluster.test_serve import send
 from tests.serving.shapes import shapes_folder
 
@@ -24,20 +22,8 @@ def test_a_released_model_moves_and_its_neighbour_answers_all_along(
 
     folder = shapes_folder(tmp_path / "shapes")
     registry = Versions({1: folder, 3: folder})
-    books = books_place(str(tmp_path / "storage"), None)
-    books.open_ledger().close()
-    config = ServingConfig(
-        port=serve_port,
-        auth=False,
-        detach=True,
-        models_per_replica=2,
-        replica=ReplicaConfig(num_cpus=0.5),
-        autoscaling=AutoscalingConfig(max_replicas=1),
-    )
-    models = {name: registry.resolve(f"{name}:1") for name in ("shapes", "others")}
-    deployed = serve.deploy(models, config, books)
     try:
-        place = Place(deployed.url, registry, books, tmp_path / "storage")
+        place = opened(tmp_path, registry, serve_port, ["shapes", "others"], models_per_replica=2)
         with Users(place.url) as users, Users(place.url, model="others") as neighbours:
             report = release(place, "candidate=3", "steps=[100]", "max_latency_ratio=20")
             time.sleep(2)
